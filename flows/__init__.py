@@ -1,0 +1,1 @@
+"""The only place where order is decided: Prefect flows, recipes and the command."""

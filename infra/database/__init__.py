@@ -1,0 +1,1 @@
+"""The SQL ledger: versions, gate reports, promotions, events."""

@@ -1,0 +1,1 @@
+"""Everything fitted to data, and nothing about running it."""

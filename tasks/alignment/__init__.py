@@ -1,0 +1,1 @@
+"""Instruction tuning, reward modelling and reinforcement learning from preferences."""

@@ -1,0 +1,1 @@
+"""Held-out measures, answers, baselines and suites."""

@@ -1,0 +1,1 @@
+"""Gates, the decision to promote, and the report that explains it."""

@@ -1,0 +1,1 @@
+"""Loading a released model and talking to it."""
