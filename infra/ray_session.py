@@ -1,0 +1,169 @@
+"""One local Ray session and Ray Train on it. Imported only in the child process; its main thread must call all of this.
+
+Start-up of a fit is CPU time: each Ray process imports Ray Train (1.6 s), with torch 1.7 s more. So one worker runs in
+the plain data-parallel trainer (its controller then needs no torch), two actors that serve Ray Data and clusters are
+left out, and Ray starts no spare workers.
+"""
+
+import itertools
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.backend import Backend, BackendConfig
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+from ray.train.v2.api.exceptions import TrainingFailedError
+
+from infra.processes import LONGEST_FOLDER, start_time
+from infra.spool import SpoolWriter
+from infra.storage import write_json
+from infra.worker_process import LOG_FORMAT, describe, named_function
+from infra.workers import RESULT_FILE, WORKER_FILE
+
+logger = logging.getLogger(__name__)
+
+RESTARTS = 2
+OBJECT_STORE_BYTES = 80 * 2**20  # Ray's minimum is 75 MiB; only small JSON passes through it
+UNUSED_CALLBACKS = ("PlacementGroupCleanerCallback", "DatasetsCallback")
+
+# In a training worker: set by SIGTERM, read by the training thread at every step.
+_stop = threading.Event()
+
+
+class WorkerLost(Exception):
+    """The worker process was killed again and again; `str` says how often."""
+
+
+class RaySession:
+    """A Ray of our own on the loopback address, with token authentication and all its files in `temporary`."""
+
+    def __init__(self, temporary: Path, log: Path, cores: int) -> None:
+        folder = temporary / "ray"
+        if len(str(folder)) > LONGEST_FOLDER:
+            raise ValueError(
+                f"{folder}: too long for Ray's sockets, at most {LONGEST_FOLDER} characters; set a short TMPDIR"
+            )
+        self._log = log
+        self._cores = cores
+        self._results = temporary / "fits"
+        self._fits = itertools.count(1)
+        ray.init(
+            address="local",
+            num_cpus=max(cores, 16),  # logical: a worker asks for one and uses all cores, nothing waits for another
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=OBJECT_STORE_BYTES,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=str(folder),
+        )
+
+    def fit(self, function: str, job: dict[str, Any], num_workers: int) -> dict[str, Any]:
+        """{"result": what `function` returned on rank 0} or {"error": ...}. A killed worker is started again."""
+        threads = os.environ.get("OMP_NUM_THREADS", str(self._cores))
+        if num_workers > 1:
+            threads = str(max(1, self._cores // num_workers))
+        name = f"{next(self._fits)}-{Path(job['folder']).name}"  # never used twice: Ray would resume its own record
+        trainer = _Trainer(
+            train_loop,
+            train_loop_config={"function": function, "job": job},
+            scaling_config=ScalingConfig(num_workers=num_workers, resources_per_worker={"CPU": 1}),
+            run_config=RunConfig(
+                name=name,
+                storage_path=str(self._results),
+                failure_config=FailureConfig(
+                    max_failures=RESTARTS, controller_failure_limit=RESTARTS, max_preemption_failures=RESTARTS
+                ),
+                worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": threads}},
+            ),
+            backend_config=self._backend(num_workers),
+        )
+        try:
+            outcome: dict[str, Any] = trainer.fit().return_value
+        except TrainingFailedError as error:
+            logger.exception("Ray Train gave up")
+            reason = next(
+                (line.strip() for line in reversed(str(error).splitlines()) if line.strip()), "no reason given"
+            )
+            raise WorkerLost(f"a training worker was lost {RESTARTS + 1} times, at last by: {reason[:300]}") from error
+        return outcome
+
+    def _backend(self, num_workers: int) -> BackendConfig:
+        if num_workers == 1:
+            return PlainConfig(str(self._log))
+        from infra.ray_gloo import GlooConfig
+
+        return GlooConfig(backend="gloo", timeout_s=60, log=str(self._log))
+
+    def close(self) -> None:
+        ray.shutdown()
+
+
+class _Trainer(DataParallelTrainer):  # type: ignore[misc]
+    """Without the actors for Ray Data and for placement groups of a dead controller: our session ends with a run."""
+
+    def _create_default_callbacks(self) -> list[Any]:
+        return [one for one in super()._create_default_callbacks() if type(one).__name__ not in UNUSED_CALLBACKS]
+
+
+def train_loop(config: dict[str, Any]) -> dict[str, Any]:
+    """Runs in the Ray worker, on a thread. An exception is an outcome: trying again would not mend it."""
+    job = config["job"]
+    folder = Path(job["folder"])
+    rank = ray.train.get_context().get_world_rank()
+    if rank == 0:
+        write_json(folder / WORKER_FILE, {"pid": os.getpid(), "started": start_time(os.getpid())})
+    spool = SpoolWriter(folder, stopped=_stop.is_set) if rank == 0 else None
+    try:
+        result = named_function(config["function"])(job, [spool] if spool is not None else [])
+        outcome = {"result": result}
+    except Exception as error:
+        logger.exception("%s failed", config["function"])
+        if rank != 0 and getattr(error, "exit_status", None) is None:
+            raise  # the other ranks wait in a collective; Ray restarts all of them
+        outcome = {"error": describe(error)}
+    finally:
+        if spool is not None:
+            spool.close()
+    if rank == 0:
+        write_json(folder / RESULT_FILE, outcome)
+    return outcome
+
+
+def prepare_worker(log: str) -> None:
+    """On the worker's main thread, the only one that may set signal handlers; its output goes to our log."""
+    _stop.clear()
+    signal.signal(signal.SIGTERM, lambda *_: _stop.set())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    handler = logging.FileHandler(log)
+    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]  # Ray's own write to files that go with the temporary folder
+    root.setLevel(logging.INFO)
+
+
+class PlainBackend(Backend):  # type: ignore[misc]
+    def on_start(self, worker_group: Any, backend_config: "PlainConfig") -> None:
+        worker_group.execute(prepare_worker, backend_config.log)
+
+
+class PlainConfig(BackendConfig):  # type: ignore[misc]
+    """No process group: one worker needs none, and Ray's controller then does not import torch."""
+
+    def __init__(self, log: str) -> None:
+        self.log = log
+
+    @property
+    def backend_cls(self) -> type[Backend]:
+        return PlainBackend
