@@ -1,0 +1,136 @@
+"""Checkpoints that are whole or not there: a temporary folder, sha256 manifest, fsync, rename, and LATEST last.
+
+step-00000040/ holds model.safetensors, optimizer.safetensors, state.json and manifest.json. A damaged one is set aside
+and the one before it is used; when none of those that were written is whole, training refuses to begin again by itself.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tasks.training.lease import Lease
+
+LATEST, MANIFEST, STATE = "LATEST", "manifest.json", "state.json"
+DAMAGED = "damaged-"
+
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """A checkpoint that was read and checked: named groups of tensors, and the rest of the state as JSON."""
+
+    step: int
+    tensors: Mapping[str, dict[str, Tensor]]
+    record: dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of one training; `identity` is what a checkpoint must carry to be resumed from."""
+
+    def __init__(self, folder: Path, *, identity: str, kept: int = 3, lease: Lease | None = None) -> None:
+        if kept < 2:
+            raise ValueError("kept_checkpoints: expected at least 2: a damaged one needs another before it")
+        self.folder = folder
+        self._identity = identity
+        self._kept = kept
+        self._lease = lease
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob("*.tmp"):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+    def save(self, step: int, tensors: Mapping[str, Tensors], record: Mapping[str, Any]) -> Path:
+        """Write the checkpoint of `step`; OSError (a full disk) leaves the older ones as they were."""
+        final = self.folder / f"step-{step:08d}"
+        temporary = final.with_suffix(".tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        try:
+            for name, group in tensors.items():
+                save_file(dict(group), temporary / f"{name}.safetensors")
+            state = {"step": step, "identity": self._identity, **record}
+            _write_text(temporary / STATE, json.dumps(state, sort_keys=True, indent=1))
+            sums = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
+            _write_text(temporary / MANIFEST, json.dumps(sums, sort_keys=True, indent=1))
+            for path in temporary.iterdir():
+                _sync(path)
+        except OSError:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        if self._lease is not None:
+            self._lease.check()
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(temporary, final)
+        pointer = self.folder / f"{LATEST}.tmp"
+        _write_text(pointer, final.name)
+        _sync(pointer)
+        os.replace(pointer, self.folder / LATEST)
+        _sync(self.folder)
+        self._forget_old()
+        return final
+
+    def latest(self) -> Saved | None:
+        """The newest whole checkpoint, or None before the first; ValueError when there were some and none is whole."""
+        damaged = [path.name for path in self.folder.glob(f"{DAMAGED}*")]
+        for path in sorted(self.folder.glob("step-????????"), reverse=True):
+            passed, reason = check(path)
+            if passed:
+                return self._read(path)
+            os.replace(path, self.folder / f"{DAMAGED}{path.name}")
+            damaged.append(f"{path.name}: {reason}")
+        if damaged:
+            raise ValueError(
+                f"{self.folder}: every checkpoint is damaged ({'; '.join(damaged)}); "
+                "remove the folder to train again from the start"
+            )
+        return None
+
+    def _read(self, path: Path) -> Saved:
+        record = json.loads((path / STATE).read_text(encoding="utf-8"))
+        if record["identity"] != self._identity:
+            raise ValueError(f"{path}: belongs to another training ({record['identity'][:12]}); remove its folder")
+        groups = {file.stem: load_file(file) for file in sorted(path.glob("*.safetensors"))}
+        return Saved(step=record["step"], tensors=groups, record=record)
+
+    def _forget_old(self) -> None:
+        for path in sorted(self.folder.glob("step-????????"))[: -self._kept]:
+            shutil.rmtree(path)
+
+
+def check(path: Path) -> tuple[bool, str]:
+    """(True, "") or (False, what is wrong): every file of the manifest is there and has its sha256."""
+    try:
+        sums = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        for name, expected in sums.items():
+            if _sha256(path / name) != expected:
+                return False, f"{name} has changed"
+        load_names = [name for name in sums if name.endswith(".safetensors")]
+        return (True, "") if STATE in sums and load_names else (False, "files are missing")
+    except (OSError, ValueError, AttributeError, SafetensorError) as error:
+        return False, str(error)
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
