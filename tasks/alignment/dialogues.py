@@ -1,0 +1,65 @@
+"""Instruction items -> batches of dialogues with labels on the answers alone."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from models.tokenizers.chat import ChatTokenizer
+from tasks.alignment.instructions import InstructionItem
+from tasks.training.batches import IGNORED, Batch, Shuffle, Stateless, padded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialogue:
+    """Ids of one dialogue, and which of them the assistant says, its end token included."""
+
+    ids: tuple[int, ...]
+    said: tuple[bool, ...]
+
+
+def dialogue_of(item: InstructionItem, tokenizer: ChatTokenizer) -> Dialogue:
+    turns = [{"role": "user", "content": item.prompt}, {"role": "assistant", "content": item.answer}]
+    ids, said = tokenizer.encode_dialogue(turns)
+    return Dialogue(ids=tuple(ids), said=tuple(said))
+
+
+def fitting_dialogues(
+    items: Sequence[InstructionItem], tokenizer: ChatTokenizer, context: int
+) -> tuple[list[Dialogue], int]:
+    """Dialogues that fit whole into the context, and how many did not; ValueError when none does."""
+    found = [dialogue_of(item, tokenizer) for item in items]
+    fitting = [dialogue for dialogue in found if len(dialogue.ids) <= context]
+    if not fitting:
+        raise ValueError(f"none of {len(items)} dialogues fits into the context of {context} tokens; shorten them")
+    return fitting, len(found) - len(fitting)
+
+
+class DialogueBatches(Stateless):
+    """Dialogues in a new random order each epoch; labels are the next token where the assistant says it."""
+
+    def __init__(self, dialogues: Sequence[Dialogue], *, batch_sequences: int, seed: int, pad_id: int) -> None:
+        self._dialogues = dialogues
+        self._size = batch_sequences
+        self._pad_id = pad_id
+        self._shuffle = Shuffle(len(dialogues), seed)
+
+    def starting_at(self, position: int) -> Iterator[Batch]:
+        while True:
+            numbers = self._shuffle.numbers(position * self._size, self._size)
+            yield batch_of([self._dialogues[number] for number in numbers], self._pad_id)
+            position += 1
+
+
+def batch_of(dialogues: Sequence[Dialogue], pad_id: int) -> Batch:
+    """batch_of([ids 5 6 7 8, said 0 0 1 1]) -> ids 5 6 7, labels - 7 8 (- is not learned from)."""
+    ids_BT = padded([dialogue.ids[:-1] for dialogue in dialogues], pad_id)
+    labels_BT = padded([_labels(dialogue) for dialogue in dialogues], IGNORED)
+    mask_BT = padded([[1] * (len(dialogue.ids) - 1) for dialogue in dialogues], 0)
+    tensors = {"ids": ids_BT, "labels": labels_BT, "mask": mask_BT.to(torch.long)}
+    return Batch(tensors=tensors, tokens=int(mask_BT.sum()))
+
+
+def _labels(dialogue: Dialogue) -> list[int]:
+    pairs = zip(dialogue.ids[1:], dialogue.said[1:], strict=True)
+    return [token if said else IGNORED for token, said in pairs]

@@ -1,0 +1,146 @@
+"""Reward modelling: which of two answers is better (Bradley & Terry 1952; Stiennon et al. 2020).
+
+Shapes: B pairs, T tokens.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.catalogue import load_model
+from models.heads import RewardModel, save_reward_model
+from models.tokenizers.chat import ChatTokenizer
+from tasks.alignment.preferences import Pair, read_pairs
+from tasks.training.batches import Batch, Shuffle, Stateless, padded
+from tasks.training.engine import Hook, TrainingConfig, step_seed
+from tasks.training.job import Job, of_record, run_training
+from tasks.training.objectives import Loss
+
+KIND = "reward"
+NORMALISED_ON = 512  # chosen and rejected answers of training pairs, half each
+SCORED_AT_ONCE = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardConfig:
+    training: TrainingConfig
+
+
+def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
+    """The worker's function. Inputs: `base` (the instruction-tuned model) and `preferences`."""
+    record = of_record(Job, job)
+    config = of_record(RewardConfig, record.config)
+    model, tokenizer = load_model(record.input("base"))
+    torch.manual_seed(step_seed(record.seed, -1))
+    reward = RewardModel(model)
+    context = int(model.config.max_position_embeddings)
+    pairs = read_pairs(record.input("preferences") / "train.jsonl")
+    batches = PairBatches(pairs, tokenizer, context, batch_sequences=config.training.batch_sequences, seed=record.seed)
+
+    def save(folder: Path) -> None:
+        reward.normalise(score_rows(reward, batches.some_rows(NORMALISED_ON), tokenizer.pad_id))
+        save_reward_model(folder, reward, tokenizer)
+
+    outcome = run_training(
+        record,
+        hooks,
+        module=reward,
+        objective=PairwisePreference(),
+        batches=batches,
+        config=config.training,
+        sequence_tokens=2 * batches.longest,
+        save=save,
+    )
+    return {**outcome, "pairs": len(batches.pairs), "dropped": len(pairs) - len(batches.pairs)}
+
+
+def answer_ids(tokenizer: ChatTokenizer, prompt: str, answer: str, finished: bool) -> list[int]:
+    """What the reward model reads: the turns as the policy meets them, the end token only if the answer ended."""
+    ids = tokenizer.encode_prompt([{"role": "user", "content": prompt}]) + tokenizer.encode_text(answer)
+    return [*ids, tokenizer.end_id] if finished else ids
+
+
+class PairBatches(Stateless):
+    """Pairs in a new random order each epoch; both answers of a pair stand in one row, so that no batch tears them."""
+
+    def __init__(
+        self, pairs: Sequence[Pair], tokenizer: ChatTokenizer, context: int, *, batch_sequences: int, seed: int
+    ) -> None:
+        encoded = [_encoded(pair, tokenizer) for pair in pairs]
+        self.pairs = [pair for pair in encoded if max(map(len, pair)) <= context]
+        if not self.pairs:
+            raise ValueError(f"none of {len(pairs)} preference pairs fits into the context of {context} tokens")
+        self.longest = max(max(map(len, pair)) for pair in self.pairs)
+        self._size, self._pad_id = batch_sequences, tokenizer.pad_id
+        self._shuffle = Shuffle(len(self.pairs), seed)
+
+    def starting_at(self, position: int) -> Iterator[Batch]:
+        while True:
+            numbers = self._shuffle.numbers(position * self._size, self._size)
+            yield pair_batch([self.pairs[number] for number in numbers], self._pad_id)
+            position += 1
+
+    def some_rows(self, count: int) -> list[list[int]]:
+        """Answers of the first pairs, chosen and rejected alike."""
+        return [answer for pair in self.pairs[: max(1, count // 2)] for answer in pair]
+
+
+def _encoded(pair: Pair, tokenizer: ChatTokenizer) -> tuple[list[int], list[int]]:
+    chosen = answer_ids(tokenizer, pair.prompt, pair.chosen, pair.chosen_finished)
+    return chosen, answer_ids(tokenizer, pair.prompt, pair.rejected, pair.rejected_finished)
+
+
+def pair_batch(pairs: Sequence[tuple[list[int], list[int]]], pad_id: int) -> Batch:
+    """ids and mask [B, 2, T]: chosen first."""
+    rows = [answer for pair in pairs for answer in pair]
+    ids, mask = padded(rows, pad_id), padded([[1] * len(row) for row in rows], 0)
+    tensors = {"ids": ids.view(len(pairs), 2, -1), "mask": mask.view(len(pairs), 2, -1)}
+    return Batch(tensors=tensors, tokens=int(mask.sum()))
+
+
+class PairwisePreference:
+    """-log sigmoid(r_chosen - r_rejected), summed over pairs; `accuracy` is the share of pairs told right."""
+
+    def weight(self, batch: Batch) -> float:
+        return float(len(batch))
+
+    def loss(self, module: nn.Module, batch: Batch) -> Loss:
+        ids_B2T, mask_B2T = batch.tensors["ids"], batch.tensors["mask"]
+        rewards_B2 = module(ids_B2T.flatten(0, 1), mask_B2T.flatten(0, 1)).view(-1, 2)
+        margins_B = rewards_B2[:, 0] - rewards_B2[:, 1]
+        total = bradley_terry(margins_B).sum()
+        right = float((margins_B.detach() > 0).sum())
+        return Loss(total=total, sums={"loss": float(total.detach()), "accuracy": right})
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        del state
+
+
+def bradley_terry(margins: Tensor) -> Tensor:
+    """-log of the probability that the chosen answer wins, given how much more reward it gets; ln 2 at 0."""
+    return -F.logsigmoid(margins)
+
+
+@torch.inference_mode()
+def score_rows(reward: RewardModel, rows: Sequence[Sequence[int]], pad_id: int) -> Tensor:
+    """Rewards [N] of whole dialogues, in their order; rows of like length share a batch."""
+    device = next(reward.parameters()).device
+    order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
+    rewards = torch.empty(len(rows))
+    was_training = reward.training
+    reward.eval()
+    for start in range(0, len(order), SCORED_AT_ONCE):
+        places = order[start : start + SCORED_AT_ONCE]
+        chosen = [rows[place] for place in places]
+        ids, mask = padded(chosen, pad_id), padded([[1] * len(row) for row in chosen], 0)
+        rewards[places] = reward(ids.to(device), mask.to(device)).cpu()
+    reward.train(was_training)
+    return rewards
