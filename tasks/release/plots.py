@@ -1,0 +1,171 @@
+"""The report's figures, drawn by matplotlib: inline SVG that follows the page's light or dark colours, and PNG files.
+
+A figure is drawn once in the light palette; in the SVG each colour of the palette becomes a CSS variable of the page.
+"""
+
+import io
+import itertools
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+LIGHT = {
+    "ink": "#1f2522",
+    "muted": "#6d726c",
+    "rule": "#dedad0",
+    "faint": "#b9cfc3",
+    "accent": "#2c6e4f",
+    "other": "#a9ada3",
+}
+PART_COLOURS = {
+    "data": "#c78f35",
+    "training": "#2c6e4e",
+    "sampling": "#7aa95c",
+    "evaluation": "#4a7ca8",
+    "start-up": "#9a86b0",
+    "glue": "#b3aea2",
+}
+UNKNOWN_PART = "#8f9aa0"
+MOST_POINTS = 600
+STYLE = {
+    "font.size": 8.5,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # shipped with matplotlib: no search of the machine's fonts
+    "svg.fonttype": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": LIGHT["rule"],
+    "axes.labelcolor": LIGHT["muted"],
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": LIGHT["rule"],
+    "grid.linewidth": 0.6,
+    "xtick.color": LIGHT["muted"],
+    "ytick.color": LIGHT["muted"],
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "text.color": LIGHT["ink"],
+}
+
+
+def curve(points: Sequence[tuple[float, float]], *, png: Path) -> str:
+    """One metric over steps; where it is noisy, every point faint and a running mean on top. Returns the SVG."""
+    points = _thinned([(step, value) for step, value in points if math.isfinite(value)])
+    with rc_context({**STYLE, "svg.hashsalt": png.stem}):
+        figure = Figure(figsize=(3.1, 1.75), layout="constrained")
+        axes = figure.add_subplot()
+        steps, values = [step for step, _ in points], [value for _, value in points]
+        noisy = _is_noisy(values)
+        axes.plot(steps, values, color=LIGHT["faint" if noisy else "accent"], linewidth=1.0 if noisy else 1.6)
+        if noisy:
+            axes.plot(steps, _running_mean(values), color=LIGHT["accent"], linewidth=1.6)
+        if len(points) == 1:
+            axes.plot(steps, values, "o", color=LIGHT["accent"], markersize=4)
+        axes.locator_params(axis="x", nbins=4, integer=True)
+        axes.locator_params(axis="y", nbins=4)
+        axes.margins(x=0.02)
+        axes.yaxis.set_major_formatter(_short)
+        return _finish(figure, png)
+
+
+def bits_per_byte(values: Mapping[str, float], *, png: Path) -> str:
+    """Bars of bits per byte, the model's own (the key "model") set apart; lower is better."""
+    with rc_context({**STYLE, "axes.grid": False, "svg.hashsalt": png.stem}):
+        figure = Figure(figsize=(6.4, 0.5 + 0.38 * len(values)), layout="constrained")
+        axes = figure.add_subplot()
+        names = list(values)
+        colours = [LIGHT["accent" if name == "model" else "other"] for name in names]
+        bars = axes.barh(names, [values[name] for name in names], color=colours, height=0.62)
+        axes.bar_label(bars, fmt="%.3f", padding=4, color=LIGHT["ink"])
+        axes.invert_yaxis()
+        axes.tick_params(axis="y", labelcolor=LIGHT["ink"])
+        axes.xaxis.set_visible(False)
+        axes.spines["bottom"].set_visible(False)
+        axes.margins(x=0.1)
+        return _finish(figure, png)
+
+
+def time_parts(parts: Mapping[str, float], *, png: Path) -> str:
+    """One bar of where the time went; parts too narrow for a label are named in the list below it on the page."""
+    total = sum(parts.values()) or 1.0
+    with rc_context({**STYLE, "axes.grid": False, "svg.hashsalt": png.stem}):
+        figure = Figure(figsize=(9.6, 0.44))
+        axes = figure.add_axes((0, 0, 1, 1))
+        left = 0.0
+        for name, seconds in parts.items():
+            axes.barh(0, seconds, left=left, color=part_colour(name), height=1.0, edgecolor="#fdfcf9", linewidth=1.5)
+            if seconds / total > 0.09:
+                label = f"{name}  {seconds / total:.0%}"
+                axes.text(left + seconds / 2, 0, label, ha="center", va="center", color="#ffffff", fontsize=9)
+            left += seconds
+        axes.set_xlim(0, total)
+        axes.set_ylim(-0.5, 0.5)
+        axes.axis("off")
+        return _finish(figure, png)
+
+
+def part_colour(name: str) -> str:
+    return PART_COLOURS.get(name, UNKNOWN_PART)
+
+
+def _finish(figure: Figure, png: Path) -> str:
+    figure.savefig(png, format="png", dpi=150, facecolor="#fdfcf9", metadata={"Software": None})
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return _inline(buffer.getvalue())
+
+
+def _inline(svg: str) -> str:
+    """What stands inside a page: no XML head, no ids that would meet another figure's, the page's colours and size."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
+    svg = re.sub(r' width="[\d.]+pt" height="[\d.]+pt"', "", svg, count=1)
+    svg = svg.replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "")
+    for name, colour in LIGHT.items():
+        svg = svg.replace(colour, f"var(--{name})")
+    return svg.replace("#fdfcf9", "var(--paper)").replace("'DejaVu Sans'", "inherit")
+
+
+def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """At most MOST_POINTS, each the mean of its neighbours: a page stays small whatever the run's length."""
+    if len(points) <= MOST_POINTS:
+        return points
+    size = math.ceil(len(points) / MOST_POINTS)
+    groups = [points[start : start + size] for start in range(0, len(points), size)]
+    return [(group[-1][0], sum(value for _, value in group) / len(group)) for group in groups]
+
+
+def _is_noisy(values: Sequence[float]) -> bool:
+    """Whether neighbours differ by more than a fiftieth of the range, as they never do on a schedule."""
+    if len(values) < 12:
+        return False
+    jumps = [abs(after - before) for before, after in itertools.pairwise(values)]
+    return sum(jumps) / len(jumps) > 0.02 * (max(values) - min(values))
+
+
+def _running_mean(values: Sequence[float]) -> list[float]:
+    """The mean of a window centred on each point, narrower at both ends, so that the line does not lag behind."""
+    sums = [0.0, *itertools.accumulate(values)]
+    half = max(1, len(values) // 24)
+    smooth = []
+    for place in range(len(values)):
+        reach = min(half, place, len(values) - 1 - place)
+        smooth.append((sums[place + reach + 1] - sums[place - reach]) / (2 * reach + 1))
+    return smooth
+
+
+def _short(value: float, _position: Any = None) -> str:
+    """0.00012 -> 1.2e-04, 12500 -> 12.5k, 3.0 -> 3"""
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if size >= 1000:
+        return f"{value / 1000:.4g}k"
+    return f"{value:.3g}" if size >= 0.001 else f"{value:.1e}"
