@@ -1,1 +1,1 @@
-"""The SQL ledger: versions, gate reports, promotions, events."""
+"""The SQL ledger: runs and stages, versions, gate reports, promotions, the audit and the outbox, in SQLite or Postgres."""
