@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from infra.processes import start_process, terminate_tree
+from infra.processes import file_lock, start_process, terminate_tree
 from infra.settings import Settings, child_environment
 
 OnLine = Callable[[str], None]
@@ -52,7 +52,8 @@ def reproduce(
     outcomes: dict[str, str] = {}
     spoken: list[str] = []
     status = 0
-    with _DvcCommand(settings, "repro", *options, *targets) as lines:
+    # DVC itself waits only until a stage is under way: a second one that then wants the same stage fails as "busy"
+    with file_lock(settings.home / "data.lock"), _DvcCommand(settings, "repro", *options, *targets) as lines:
         for line in lines:
             spoken.append(line)
             for pattern, outcome in _OUTCOMES:

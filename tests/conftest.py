@@ -4,13 +4,23 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-COPIED = ("flows", "tasks", "models", "infra", "dvc.yaml", "params.yaml", "pyproject.toml", "constraints.txt", ".dvc/config")
+COPIED = (
+    "flows",
+    "tasks",
+    "models",
+    "infra",
+    "dvc.yaml",
+    "params.yaml",
+    "pyproject.toml",
+    "constraints.txt",
+    ".dvc/config",
+)
 
 # CI fails on any other reason: a test that silently stopped running is a test that cannot fail.
 ALLOWED_SKIPS = (
@@ -39,6 +49,12 @@ def copy_workspace(folder: Path) -> Path:
         else:
             shutil.copy2(source, target)
     return folder
+
+
+@pytest.fixture(scope="session")
+def workspace_at() -> Callable[[Path], Path]:
+    """`copy_workspace` for fixtures that live longer than a test: workspace_at(folder) -> folder."""
+    return copy_workspace
 
 
 @pytest.fixture

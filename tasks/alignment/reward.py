@@ -59,10 +59,28 @@ def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
     return {**outcome, "pairs": len(batches.pairs), "dropped": len(pairs) - len(batches.pairs)}
 
 
-def answer_ids(tokenizer: ChatTokenizer, prompt: str, answer: str, finished: bool) -> list[int]:
-    """What the reward model reads: the turns as the policy meets them, the end token only if the answer ended."""
-    ids = tokenizer.encode_prompt([{"role": "user", "content": prompt}]) + tokenizer.encode_text(answer)
-    return [*ids, tokenizer.end_id] if finished else ids
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """What the reward model reads: the turns as the policy meets them; the answer begins at `start`."""
+
+    ids: tuple[int, ...]
+    start: int
+
+
+def answered(tokenizer: ChatTokenizer, prompt: str, answer: str, finished: bool) -> Answered:
+    """The end token stands there only if the answer ended by itself."""
+    before = tokenizer.encode_prompt([{"role": "user", "content": prompt}])
+    said = tokenizer.encode_text(answer) + ([tokenizer.end_id] if finished else [])
+    return Answered(ids=(*before, *said), start=len(before))
+
+
+def read_tensors(rows: Sequence[Answered], pad_id: int) -> dict[str, Tensor]:
+    """ids, mask and answer [B, T]."""
+    return {
+        "ids": padded([row.ids for row in rows], pad_id),
+        "mask": padded([[1] * len(row.ids) for row in rows], 0),
+        "answer": padded([[int(place >= row.start) for place in range(len(row.ids))] for row in rows], 0),
+    }
 
 
 class PairBatches(Stateless):
@@ -72,10 +90,10 @@ class PairBatches(Stateless):
         self, pairs: Sequence[Pair], tokenizer: ChatTokenizer, context: int, *, batch_sequences: int, seed: int
     ) -> None:
         encoded = [_encoded(pair, tokenizer) for pair in pairs]
-        self.pairs = [pair for pair in encoded if max(map(len, pair)) <= context]
+        self.pairs = [pair for pair in encoded if max(len(each.ids) for each in pair) <= context]
         if not self.pairs:
             raise ValueError(f"none of {len(pairs)} preference pairs fits into the context of {context} tokens")
-        self.longest = max(max(map(len, pair)) for pair in self.pairs)
+        self.longest = max(len(each.ids) for pair in self.pairs for each in pair)
         self._size, self._pad_id = batch_sequences, tokenizer.pad_id
         self._shuffle = Shuffle(len(self.pairs), seed)
 
@@ -85,22 +103,21 @@ class PairBatches(Stateless):
             yield pair_batch([self.pairs[number] for number in numbers], self._pad_id)
             position += 1
 
-    def some_rows(self, count: int) -> list[list[int]]:
+    def some_rows(self, count: int) -> list[Answered]:
         """Answers of the first pairs, chosen and rejected alike."""
         return [answer for pair in self.pairs[: max(1, count // 2)] for answer in pair]
 
 
-def _encoded(pair: Pair, tokenizer: ChatTokenizer) -> tuple[list[int], list[int]]:
-    chosen = answer_ids(tokenizer, pair.prompt, pair.chosen, pair.chosen_finished)
-    return chosen, answer_ids(tokenizer, pair.prompt, pair.rejected, pair.rejected_finished)
+def _encoded(pair: Pair, tokenizer: ChatTokenizer) -> tuple[Answered, Answered]:
+    chosen = answered(tokenizer, pair.prompt, pair.chosen, pair.chosen_finished)
+    return chosen, answered(tokenizer, pair.prompt, pair.rejected, pair.rejected_finished)
 
 
-def pair_batch(pairs: Sequence[tuple[list[int], list[int]]], pad_id: int) -> Batch:
-    """ids and mask [B, 2, T]: chosen first."""
-    rows = [answer for pair in pairs for answer in pair]
-    ids, mask = padded(rows, pad_id), padded([[1] * len(row) for row in rows], 0)
-    tensors = {"ids": ids.view(len(pairs), 2, -1), "mask": mask.view(len(pairs), 2, -1)}
-    return Batch(tensors=tensors, tokens=int(mask.sum()))
+def pair_batch(pairs: Sequence[tuple[Answered, Answered]], pad_id: int) -> Batch:
+    """Tensors [B, 2, T]: chosen first."""
+    rows = [each for pair in pairs for each in pair]
+    tensors = {name: tensor.view(len(pairs), 2, -1) for name, tensor in read_tensors(rows, pad_id).items()}
+    return Batch(tensors=tensors, tokens=sum(len(row.ids) for row in rows))
 
 
 class PairwisePreference:
@@ -110,8 +127,8 @@ class PairwisePreference:
         return float(len(batch))
 
     def loss(self, module: nn.Module, batch: Batch) -> Loss:
-        ids_B2T, mask_B2T = batch.tensors["ids"], batch.tensors["mask"]
-        rewards_B2 = module(ids_B2T.flatten(0, 1), mask_B2T.flatten(0, 1)).view(-1, 2)
+        ids, mask, answer = (batch.tensors[name].flatten(0, 1) for name in ("ids", "mask", "answer"))
+        rewards_B2 = module(ids, mask, answer).view(-1, 2)
         margins_B = rewards_B2[:, 0] - rewards_B2[:, 1]
         total = bradley_terry(margins_B).sum()
         right = float((margins_B.detach() > 0).sum())
@@ -130,17 +147,17 @@ def bradley_terry(margins: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def score_rows(reward: RewardModel, rows: Sequence[Sequence[int]], pad_id: int) -> Tensor:
-    """Rewards [N] of whole dialogues, in their order; rows of like length share a batch."""
+def score_rows(reward: RewardModel, rows: Sequence[Answered], pad_id: int) -> Tensor:
+    """Rewards [N] of answers, in their order; rows of like length share a batch."""
     device = next(reward.parameters()).device
-    order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
+    order = sorted(range(len(rows)), key=lambda place: len(rows[place].ids))
     rewards = torch.empty(len(rows))
     was_training = reward.training
     reward.eval()
     for start in range(0, len(order), SCORED_AT_ONCE):
         places = order[start : start + SCORED_AT_ONCE]
-        chosen = [rows[place] for place in places]
-        ids, mask = padded(chosen, pad_id), padded([[1] * len(row) for row in chosen], 0)
-        rewards[places] = reward(ids.to(device), mask.to(device)).cpu()
+        tensors = read_tensors([rows[place] for place in places], pad_id)
+        ids, mask, answer = (tensors[name].to(device) for name in ("ids", "mask", "answer"))
+        rewards[places] = reward(ids, mask, answer).cpu()
     reward.train(was_training)
     return rewards

@@ -18,7 +18,7 @@ from models.heads import PolicyWithValue, RewardModel, hidden_states, vocabulary
 from models.sampling import Sample, SamplingConfig, sample
 from models.tokenizers.chat import ChatTokenizer
 from tasks.alignment.advantages import KLController, generalised_advantages, masked_mean, whiten
-from tasks.alignment.reward import score_rows
+from tasks.alignment.reward import Answered, score_rows
 from tasks.training.batches import Batch, Shuffle, padded
 
 
@@ -125,7 +125,7 @@ class RolloutBatches:
         sampling_seconds = time.perf_counter() - started
         rows = [[*prompt, *answer.tokens] for prompt, answer in zip(prompts, answers, strict=True)]
         tensors = action_tensors(prompts, rows, self._tokenizer.pad_id)
-        scores_B = self._scores(rows, answers)
+        scores_B = self._scores(prompts, rows, answers)
         policy = score_actions(models.policy.model, tensors, config.temperature, value=models.policy.value)
         reference = score_actions(models.reference, tensors, config.temperature)
         kl_BT = (policy.log_probabilities - reference.log_probabilities) * tensors["actions"]
@@ -167,10 +167,13 @@ class RolloutBatches:
             pad_id=self._tokenizer.pad_id,
         )
 
-    def _scores(self, rows: Sequence[Sequence[int]], answers: Sequence[Sample]) -> Tensor:
+    def _scores(
+        self, prompts: Sequence[Sequence[int]], rows: Sequence[Sequence[int]], answers: Sequence[Sample]
+    ) -> Tensor:
         """The learned reward of each answer, bounded; minus the penalty where it did not end."""
         limit, penalty = self._config.reward_limit, self._config.unfinished_penalty
-        rewards_B = score_rows(self._models.reward, rows, self._tokenizer.pad_id).clamp(-limit, limit)
+        read = [Answered(ids=tuple(row), start=len(prompt)) for prompt, row in zip(prompts, rows, strict=True)]
+        rewards_B = score_rows(self._models.reward, read, self._tokenizer.pad_id).clamp(-limit, limit)
         unfinished_B = torch.tensor([not answer.finished for answer in answers])
         return rewards_B - penalty * unfinished_B
 
@@ -204,7 +207,7 @@ def score_actions(model: Any, tensors: Mapping[str, Tensor], temperature: float,
     return Actions(
         log_probabilities=empty_BT.masked_scatter(wanted_BT, scores_NV.gather(1, chosen_N[:, None])[:, 0]),
         entropies=empty_BT.masked_scatter(wanted_BT, -(scores_NV.exp() * scores_NV).sum(1)),
-        values=empty_BT if value is None else value(states_BTD)[..., 0].float() * actions_BT,
+        values=empty_BT if value is None else value(states_BTD.detach())[..., 0].float() * actions_BT,
     )
 
 

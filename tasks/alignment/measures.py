@@ -1,0 +1,148 @@
+"""What the gates of the reward model and of RLHF look at: plain figures as JSON.
+
+The rule annotator judges answers here; the reward that PPO climbs is the learned reward model's.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.catalogue import load_model
+from models.heads import load_reward_model
+from models.sampling import Sample, SamplingConfig, sample
+from models.tokenizers.chat import ChatTokenizer
+from tasks.alignment import annotator
+from tasks.alignment.instructions import InstructionItem, read_items
+from tasks.alignment.preferences import Pair, read_pairs, read_preferences_index
+from tasks.alignment.reward import answered, score_rows
+from tasks.alignment.rollouts import action_tensors, score_actions
+from tasks.evaluation.held_out import measure
+from tasks.evaluation.intervals import mean_interval, paired_interval, ratio_interval
+from tasks.evaluation.measures import TEST_SPLIT, Figures
+from tasks.tokenization.shards import open_split
+
+KEY_OF_EVALUATION = 1 << 40  # beyond every key that a rollout has used: no answer is judged that was trained on
+SCORED_AT_ONCE = 64
+
+
+def measure_reward(reward: str, preferences: str) -> Figures:
+    """Pair accuracy on held-out questions, beside what the lengths of the answers alone would say."""
+    model, tokenizer = load_reward_model(Path(reward))
+    pairs = read_pairs(Path(preferences) / "valid.jsonl")
+    chosen, rejected = (_rewards(model, tokenizer, pairs, which) for which in ("chosen", "rejected"))
+    # a tie is no win: a model that says the same of both has not told them apart
+    right = [float(better > worse) for better, worse in zip(chosen, rejected, strict=True)]
+    lengths = [(len(pair.chosen), len(pair.rejected)) for pair in pairs]
+    longer = [_win(better, worse) for better, worse in lengths]
+    shorter = [_win(worse, better) for better, worse in lengths]
+    rule, best = max((("longer wins", longer), ("shorter wins", shorter)), key=lambda entry: sum(entry[1]))
+    index = read_preferences_index(Path(preferences))
+    return {
+        "annotator": index["annotator"],
+        "accuracy": mean_interval(right).record(),
+        "length_rule": rule,
+        "length_accuracy": mean_interval(best).record(),
+        "over_length": paired_interval(right, best).record(),
+        "reward_ties": sum(better == worse for better, worse in zip(chosen, rejected, strict=True)) / len(pairs),
+        "tie_share": index["valid"]["tie_share"],
+        "pairs": len(pairs),
+    }
+
+
+def _rewards(model: Any, tokenizer: ChatTokenizer, pairs: Sequence[Pair], which: str) -> list[float]:
+    rows = [
+        answered(tokenizer, pair.prompt, getattr(pair, which), getattr(pair, f"{which}_finished")) for pair in pairs
+    ]
+    return [float(value) for value in score_rows(model, rows, tokenizer.pad_id)]
+
+
+def _win(better: int, worse: int) -> float:
+    return 0.5 if better == worse else float(better > worse)
+
+
+def measure_aligned(
+    policy: str,
+    reference: str,
+    instructions: str,
+    tokens: str,
+    *,
+    max_answer_tokens: int,
+    temperature: float,
+    seed: int,
+) -> Figures:
+    """The rule annotator's score of sampled answers to held-out questions, policy against reference under the same
+    random numbers; the KL between them on the policy's answers; bits per byte of both on plain text.
+    """
+    items = read_items(Path(instructions) / "valid.jsonl")
+    config = SamplingConfig(max_tokens=max_answer_tokens, temperature=temperature)
+    models = {name: load_model(Path(path)) for name, path in (("policy", policy), ("reference", reference))}
+    answers = {name: _sampled(*models[name], items, config, seed) for name in models}
+    tokenizer = models["policy"][1]
+    scores = {name: _judged(tokenizer, items, found) for name, found in answers.items()}
+    kl = kl_per_answer(models["policy"][0], models["reference"][0], tokenizer, items, answers["policy"], temperature)
+    stream = open_split(Path(tokens), TEST_SPLIT)
+    plain = {name: measure(model, stream) for name, (model, _) in models.items()}
+    loss = ratio_interval((plain["policy"].nats - plain["reference"].nats) / 0.6931471805599453, plain["policy"].bytes)
+    return {
+        "annotator": annotator.NAME,
+        "rule": annotator.rule_digest(),
+        "temperature": temperature,
+        "items": len(items),
+        "score": {name: mean_interval(values).record() for name, values in scores.items()},
+        "over_reference": paired_interval(scores["policy"], scores["reference"]).record(),
+        "kl": mean_interval(kl).record(),
+        "bits_per_byte": {name: found.bits_per_byte.record() for name, found in plain.items()},
+        "bits_lost": loss.record(),
+        "answer_tokens": {
+            name: sum(len(each.tokens) for each in found) / len(found) for name, found in answers.items()
+        },
+        "finished": {name: sum(each.finished for each in found) / len(found) for name, found in answers.items()},
+    }
+
+
+def _sampled(
+    model: Any, tokenizer: ChatTokenizer, items: Sequence[InstructionItem], config: SamplingConfig, seed: int
+) -> list[Sample]:
+    return sample(
+        model,
+        _prompts(tokenizer, items),
+        config,
+        seed=seed,
+        keys=range(KEY_OF_EVALUATION, KEY_OF_EVALUATION + len(items)),
+        stop_ids=frozenset({tokenizer.end_id}),
+        pad_id=tokenizer.pad_id,
+    )
+
+
+def _prompts(tokenizer: ChatTokenizer, items: Sequence[InstructionItem]) -> list[list[int]]:
+    return [tokenizer.encode_prompt([{"role": "user", "content": item.prompt}]) for item in items]
+
+
+def _judged(tokenizer: ChatTokenizer, items: Sequence[InstructionItem], answers: Sequence[Sample]) -> list[float]:
+    return [
+        annotator.score(tokenizer.decode(answer.tokens).strip(), gold=item.answer, finished=answer.finished).score
+        for item, answer in zip(items, answers, strict=True)
+    ]
+
+
+@torch.inference_mode()
+def kl_per_answer(
+    policy: Any,
+    reference: Any,
+    tokenizer: ChatTokenizer,
+    items: Sequence[InstructionItem],
+    answers: Sequence[Sample],
+    temperature: float,
+) -> list[float]:
+    """log policy - log reference of each sampled answer in nats: their mean estimates KL(policy || reference)."""
+    prompts = _prompts(tokenizer, items)
+    found: list[float] = []
+    for start in range(0, len(prompts), SCORED_AT_ONCE):
+        some = slice(start, start + SCORED_AT_ONCE)
+        rows = [[*prompt, *answer.tokens] for prompt, answer in zip(prompts[some], answers[some], strict=True)]
+        tensors = action_tensors(prompts[some], rows, tokenizer.pad_id)
+        own, other = (score_actions(model.eval(), tensors, temperature) for model in (policy, reference))
+        found += (own.log_probabilities - other.log_probabilities).sum(1).tolist()
+    return found
