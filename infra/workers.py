@@ -16,7 +16,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ WORKER_FILE = "worker.json"
 RESULT_FILE = "result.json"
 POLL_SECONDS = 0.25
 CLOSE_SECONDS = 15.0
+PREEMPT_SECONDS = 30.0
 
 OnMetrics = Callable[[dict[str, Any]], None]
 
@@ -113,7 +114,8 @@ class Workers:
         """What `module:function`(job, hooks) returned in a Ray Train worker; `job["folder"]` holds spool and result.
 
         A worker that is killed is started again, twice at most, and the function resumes from its own checkpoints; an
-        exception is not tried again. Raises Preempted, or WorkerFailed.
+        exception is not tried again. Raises Preempted, or WorkerFailed. Interrupted (Ctrl-C, SIGTERM), it lets the worker
+        write a checkpoint first.
         """
         folder = Path(job["folder"])
         folder.mkdir(parents=True, exist_ok=True)
@@ -124,11 +126,26 @@ class Workers:
         request = {"request": "train", "function": function, "job": dict(job), "num_workers": num_workers}
         try:
             result = self._ask(request, spool=spool, on_metrics=on_metrics, timeout_seconds=timeout_seconds)
+        except Exception:
+            raise
+        except BaseException:
+            self._let_it_checkpoint()
+            raise
         finally:
             self._folder = None
         if not isinstance(result, dict):
             raise WorkerFailed(f"{function} returned a {type(result).__name__}, expected a dict", self.log)
         return result
+
+    def _let_it_checkpoint(self) -> None:
+        """Ask the interrupted training to end at its next boundary, and wait for that; a second Ctrl-C does not wait."""
+        self.preempt()
+        deadline = time.monotonic() + PREEMPT_SECONDS
+        with contextlib.suppress(WorkerFailed):
+            while time.monotonic() < deadline:
+                reply = self._receive(POLL_SECONDS)
+                if reply is not None and reply["number"] == self._requests:
+                    return
 
     def call(self, function: str, arguments: Mapping[str, Any]) -> Any:
         """What `module:function`(**arguments) returned in the child's main thread, without Ray; JSON both ways."""
@@ -246,6 +263,28 @@ class Workers:
         self._forget_child()
         status = "" if process is None else f" with status {process.returncode}"
         return WorkerFailed(f"the worker process ended{status}", self.log, kind="ProcessDied")
+
+
+_open: Workers | None = None
+
+
+@contextlib.contextmanager
+def opened(workers: Workers) -> Iterator[Workers]:
+    """Make `workers` those of this run, for whatever step asks for them; they are closed at the end."""
+    global _open
+    _open = workers
+    try:
+        with workers:
+            yield workers
+    finally:
+        _open = None
+
+
+def current() -> Workers:
+    """The workers of the run that is open; ValueError outside of one."""
+    if _open is None:
+        raise ValueError("no run is open: stages run inside `espalier run`, `espalier stage` or a deployment")
+    return _open
 
 
 def main() -> None:

@@ -35,35 +35,55 @@ def vocabulary_head(model: Any) -> Tensor:
 
 
 class RewardModel(nn.Module):
-    """A language model whose last token's state is read by a linear head; the reward is in no unit, only differences mean."""
+    """The reward of an answer: a linear head on its last token's state, plus a multiple of its mean log-likelihood.
+
+    Only differences of rewards mean something. The likelihood is there because a small trunk forms its own answer in its
+    last layer, where no later token can look it up: on the preference pairs of a 1.4M model a head alone told 0.58 to
+    0.61 of the held-out ones right, the likelihood alone 0.73. Both parts and the trunk are trained on the pairs.
+    """
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
         self.head = nn.Linear(model.config.hidden_size, 1)
+        self.likelihood = nn.Parameter(torch.ones(()))
         # lm-human-preferences: std 1 / sqrt(d + 1), so that first rewards are of order one
         nn.init.normal_(self.head.weight, std=1 / math.sqrt(model.config.hidden_size + 1))
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
-        """Rewards [B], read at the last token that `mask_BT` counts; on which side the padding stands does not matter."""
+    def forward(self, ids_BT: Tensor, mask_BT: Tensor, answer_BT: Tensor) -> Tensor:
+        """Rewards [B]; `answer_BT` is 1 on the answer's tokens, its end token included. Padding may stand on any side."""
         states_BTD = hidden_states(self.model, ids_BT, mask_BT)
-        places_T = torch.arange(ids_BT.shape[1], device=ids_BT.device)
-        last_B = (mask_BT.long() * places_T).argmax(1)
+        last_B = last_places(mask_BT)
         chosen_BD = states_BTD[torch.arange(len(ids_BT), device=ids_BT.device), last_B]
         rewards: Tensor = self.head(chosen_BD)[:, 0].float()
-        return rewards
+        return rewards + self.likelihood * self._mean_log_likelihood(states_BTD, ids_BT, answer_BT)
+
+    def _mean_log_likelihood(self, states_BTD: Tensor, ids_BT: Tensor, answer_BT: Tensor) -> Tensor:
+        answered_BT = answer_BT[:, 1:].bool()
+        scores_NV = torch.log_softmax((states_BTD[:, :-1][answered_BT] @ vocabulary_head(self.model).T).float(), 1)
+        chosen_N = scores_NV.gather(1, ids_BT[:, 1:][answered_BT][:, None])[:, 0]
+        total_B = torch.zeros_like(answered_BT, dtype=chosen_N.dtype).masked_scatter(answered_BT, chosen_N).sum(1)
+        return total_B / answered_BT.sum(1).clamp(min=1)
 
     @torch.no_grad()
     def normalise(self, rewards: Tensor) -> None:
-        """Shift and scale the head so that `rewards`, its own on reference answers, get mean 0 and deviation 1."""
-        mean, deviation = rewards.double().mean(), rewards.double().std(correction=0)
-        if not (torch.isfinite(mean) and deviation > 1e-6):
-            raise ValueError(
-                f"rewards of the reference answers have deviation {float(deviation):.2g}: nothing was learned"
-            )
-        self.head.weight.mul_(float(1 / deviation))
-        self.head.bias.copy_((self.head.bias - float(mean)) / float(deviation))
+        """Shift and scale so that `rewards`, its own on reference answers, get mean 0 and deviation 1."""
+        mean, deviation = float(rewards.double().mean()), float(rewards.double().std(correction=0))
+        if not (math.isfinite(mean) and deviation > 1e-6):
+            raise ValueError(f"the rewards of the reference answers deviate by {deviation:.2g}: nothing was learned")
+        self.head.weight.div_(deviation)
+        self.likelihood.div_(deviation)
+        self.head.bias.copy_((self.head.bias - mean) / deviation)
+
+    def own_head(self) -> dict[str, Tensor]:
+        """What a reward model has beside its language model."""
+        return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("model.")}
+
+
+def last_places(mask_BT: Tensor) -> Tensor:
+    """The position of each row's last token."""
+    return (mask_BT.long() * torch.arange(mask_BT.shape[1], device=mask_BT.device)).argmax(1)
 
 
 class PolicyWithValue(nn.Module):
@@ -79,7 +99,7 @@ class PolicyWithValue(nn.Module):
 
 def save_reward_model(folder: Path, reward: RewardModel, tokenizer: ChatTokenizer) -> None:
     save_model(folder, reward.model, tokenizer)
-    head = {name: tensor.detach().cpu().contiguous() for name, tensor in reward.head.state_dict().items()}
+    head = {name: tensor.detach().cpu().contiguous() for name, tensor in reward.own_head().items()}
     save_file(head, folder / HEAD_FILE, metadata={"format": "pt"})
 
 
@@ -88,5 +108,10 @@ def load_reward_model(folder: Path) -> tuple[RewardModel, ChatTokenizer]:
     if not (folder / HEAD_FILE).is_file():
         raise ValueError(f"{folder}: has no {HEAD_FILE}; it is not a reward model")
     reward = RewardModel(load_weights(folder))
-    reward.head.load_state_dict(load_file(folder / HEAD_FILE))
+    tensors = load_file(folder / HEAD_FILE)
+    if {name: tensor.shape for name, tensor in tensors.items()} != {
+        name: tensor.shape for name, tensor in reward.own_head().items()
+    }:
+        raise ValueError(f"{folder / HEAD_FILE}: is not the head of a reward model of this size")
+    reward.load_state_dict(tensors, strict=False)
     return reward, ChatTokenizer.load(folder)

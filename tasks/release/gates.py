@@ -1,0 +1,233 @@
+"""The gates: what a stage must show before the next one may build on it. Bounds are the recipe's, rules are here.
+
+A gate gives PASS, FAIL or INSUFFICIENT (too few items to say); every rule gives `(passed, reason)` with its figures.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+PASS, FAIL, INSUFFICIENT = "PASS", "FAIL", "INSUFFICIENT"
+
+Figures = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainGate:
+    """Bits per byte on held-out text: at least `min_gain_bits` below the counting floor, interval included."""
+
+    min_gain_bits: float = 0.0
+    min_documents: int = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstructGate:
+    """Exact match and token F1 over the base model and over the shallow rules, interval included."""
+
+    min_gain_exact_match: float = 0.0
+    min_gain_token_f1: float = 0.0
+    min_items: int = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardGate:
+    """Pair accuracy on held-out questions over the better of "longer wins" and "shorter wins", interval included."""
+
+    min_gain_accuracy: float = 0.0
+    min_pairs: int = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignGate:
+    """The annotator's score over the reference, interval included; KL in nats per answer; bits per byte lost."""
+
+    min_gain_score: float = 0.0
+    max_kl: float = 10.0
+    max_bits_lost: float = 0.1
+    min_items: int = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseGate:
+    """The candidate's score on held-out questions against the model in production: not worse by more than this."""
+
+    max_loss_exact_match: float = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatesConfig:
+    """`note` says what is lower here than elsewhere; reports show it."""
+
+    pretrain: PretrainGate = field(default_factory=PretrainGate)
+    instruct: InstructGate = field(default_factory=InstructGate)
+    reward: RewardGate = field(default_factory=RewardGate)
+    align: AlignGate = field(default_factory=AlignGate)
+    release: ReleaseGate = field(default_factory=ReleaseGate)
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One rule of a gate."""
+
+    rule: str
+    passed: bool
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What a gate says: its checks, one headline figure before and after, and likely reasons where it says no."""
+
+    stage: str
+    verdict: str
+    metric: str
+    unit: str
+    before: float
+    after: float
+    checks: tuple[Check, ...]
+    likely: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict == PASS
+
+    @property
+    def reason(self) -> str:
+        """The failed checks, else all of them, in one sentence."""
+        failed = [check.reason for check in self.checks if not check.passed]
+        return "; ".join(failed or [check.reason for check in self.checks])
+
+    def record(self) -> dict[str, Any]:
+        return {**asdict(self), "checks": [asdict(check) for check in self.checks], "reason": self.reason}
+
+
+def judge(stage: str, figures: Figures, gates: GatesConfig) -> Verdict:
+    """The verdict of `stage` on its figures; ValueError for a stage that has no gate."""
+    if stage not in JUDGES:
+        raise ValueError(f"{stage}: has no gate; there are {', '.join(JUDGES)}")
+    return JUDGES[stage](figures, getattr(gates, stage))
+
+
+def judge_pretrain(figures: Figures, gate: PretrainGate) -> Verdict:
+    found, difference = figures["bits_per_byte"], figures["difference"]
+    floor = figures["counting"][figures["floor"]]
+    checks = (
+        _enough("documents", found["n"], gate.min_documents),
+        _below(f"bits per byte against {figures['floor']}", difference, -gate.min_gain_bits),
+    )
+    return _verdict(
+        "pretrain", checks, metric="bits per byte", unit=f"held-out text; before: {figures['floor']}; lower is better",
+        before=floor, after=found["value"],
+        likely="too few steps, a learning rate too high or too low, or too little text for the model's size",
+    )  # fmt: skip
+
+
+def judge_instruct(figures: Figures, gate: InstructGate) -> Verdict:
+    unseen = figures["unseen"]
+    checks = [_enough("unseen items", figures["items"], gate.min_items)]
+    for measured, gain in (("exact_match", gate.min_gain_exact_match), ("token_f1", gate.min_gain_token_f1)):
+        for against, name in (("over_base", "the base model"), ("over_shallow", "constant answers and copying")):
+            said = f"{measured.replace('_', ' ')} over {name}"
+            checks.append(_above(said, unseen[measured][against], gain))
+    best = max(unseen["exact_match"][name]["value"] for name in ("base", "shallow"))
+    return _verdict(
+        "instruct", tuple(checks), metric="exact match",
+        unit="unseen items of trained families; before: the better of base model and shallow rules",
+        before=best, after=unseen["exact_match"]["instruct"]["value"],
+        likely="too few steps, or a base model that is too weak",
+    )  # fmt: skip
+
+
+def judge_reward(figures: Figures, gate: RewardGate) -> Verdict:
+    checks = (
+        _enough("held-out pairs", figures["pairs"], gate.min_pairs),
+        _above(f'pair accuracy over "{figures["length_rule"]}"', figures["over_length"], gate.min_gain_accuracy),
+    )
+    return _verdict(
+        "reward", checks, metric="pair accuracy",
+        unit=f'held-out questions, pairs labelled by the {figures["annotator"]}; before: "{figures["length_rule"]}"',
+        before=figures["length_accuracy"]["value"], after=figures["accuracy"]["value"],
+        likely="too few pairs, or answers that differ in little but their length",
+    )  # fmt: skip
+
+
+def judge_align(figures: Figures, gate: AlignGate) -> Verdict:
+    score = figures["score"]
+    checks = (
+        _enough("held-out questions", figures["items"], gate.min_items),
+        _above(
+            f"the {figures['annotator']}'s score over the reference", figures["over_reference"], gate.min_gain_score
+        ),
+        _at_most("KL to the reference, nats per answer", figures["kl"]["value"], gate.max_kl),
+        _at_most("bits per byte lost on plain text", figures["bits_lost"]["value"], gate.max_bits_lost),
+    )
+    return _verdict(
+        "align", checks, metric="annotator's score",
+        unit=f"held-out questions at temperature {figures['temperature']:g}, judged by the {figures['annotator']}; "
+        "before: the instruction-tuned reference",
+        before=score["reference"]["value"], after=score["policy"]["value"],
+        likely="a reward model that is too weak, too few iterations, or a KL coefficient that is too high or too low",
+    )  # fmt: skip
+
+
+def judge_release(figures: Figures, gate: ReleaseGate) -> Verdict:
+    """`figures`: "candidate", "production" (None for a first model) and "over_production", exact match on one set."""
+    if figures.get("production") is None:
+        checks: tuple[Check, ...] = (
+            Check(rule="first", passed=True, reason="nothing was in production: the gates before this one decide"),
+        )
+        before = float("nan")
+    else:
+        checks = (_above("exact match over production", figures["over_production"], -gate.max_loss_exact_match),)
+        before = figures["production"]["value"]
+    return _verdict(
+        "release", checks, metric="exact match", unit="held-out questions; before: the model in production",
+        before=before, after=figures["candidate"]["value"],
+        likely="the model in production is better on these questions",
+    )  # fmt: skip
+
+
+JUDGES: Mapping[str, Callable[[Figures, Any], Verdict]] = {
+    "pretrain": judge_pretrain,
+    "instruct": judge_instruct,
+    "reward": judge_reward,
+    "align": judge_align,
+    "release": judge_release,
+}
+
+
+def _verdict(stage: str, checks: tuple[Check, ...], *, likely: str, **rest: Any) -> Verdict:
+    insufficient = any(check.rule == INSUFFICIENT and not check.passed for check in checks)
+    verdict = INSUFFICIENT if insufficient else PASS if all(check.passed for check in checks) else FAIL
+    return Verdict(stage=stage, verdict=verdict, checks=checks, likely="" if verdict == PASS else likely, **rest)
+
+
+def _enough(what: str, count: int, least: int) -> Check:
+    passed = count >= least
+    return Check(
+        rule=INSUFFICIENT, passed=passed, reason=f"{count} {what} ({'at least' if passed else 'fewer than'} {least})"
+    )
+
+
+def _above(what: str, interval: Figures, bound: float) -> Check:
+    """The whole interval of a difference lies above the bound; a figure that is no number fails."""
+    return Check(
+        rule=what, passed=interval["low"] > bound, reason=_spoken(what, interval, f"must lie above {bound:+.3g}")
+    )
+
+
+def _below(what: str, interval: Figures, bound: float) -> Check:
+    return Check(
+        rule=what, passed=interval["high"] < bound, reason=_spoken(what, interval, f"must lie below {bound:+.3g}")
+    )
+
+
+def _spoken(what: str, interval: Figures, rule: str) -> str:
+    return f"{what}: {interval['value']:+.4f} (interval {interval['low']:+.4f} to {interval['high']:+.4f}, {rule})"
+
+
+def _at_most(what: str, value: float, bound: float) -> Check:
+    passed = math.isfinite(value) and value <= bound
+    return Check(rule=what, passed=passed, reason=f"{what}: {value:.4f} (at most {bound:g})")
