@@ -125,6 +125,25 @@ def models_table(versions: Sequence[Mapping[str, Any]], *, width: int = 80) -> R
     return table
 
 
+def version_table(version: Mapping[str, Any]) -> RenderableType:
+    """`espalier models show`: one version, and why its gate let it pass or not."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row("model", f"{plain(version['name'])}:{version['version']} ({plain(version['stage'])})")
+    grid.add_row("aliases", Text(", ".join(plain(each) for each in version["aliases"]) or "none", style="green"))
+    for name in ("digest", "created", "path"):
+        grid.add_row(name, plain(version[name]))
+    if version.get("figures"):
+        grid.add_row("figures", named_values(version["figures"]))
+    gate = version.get("gate")
+    if gate:
+        grid.add_row("gate", Text(plain(gate["verdict"]), style="green" if gate["verdict"] == "PASS" else "red"))
+        for check in ((gate.get("report") or {}).get("gate") or {}).get("checks", ()):
+            grid.add_row("", f"{'✓' if check['passed'] else '✗'} {plain(check['reason'])}")
+    return grid
+
+
 def explanation(chain: Mapping[str, Any]) -> RenderableType:
     """`espalier models explain`: the nested chain, product first, each with what it says of itself and its parents.
 

@@ -29,11 +29,12 @@ _FAILED_STAGE = re.compile(r"^ERROR: failed to reproduce '(.+?)'")
 class DataFailed(Exception):
     """A data stage failed: one sentence with the stage's own last words, and where its log is."""
 
-    def __init__(self, message: str, log: Path, stage: str | None = None) -> None:
+    def __init__(self, message: str, log: Path, stage: str | None = None, is_input: bool = False) -> None:
         super().__init__(f"{message} (log: {log})")
         self.message = message
         self.log = log
         self.stage = stage
+        self.is_input = is_input  # the stage refused what it was given: settings or data
 
 
 def reproduce(
@@ -79,17 +80,16 @@ def changed(settings: Settings, targets: Iterable[str] = ()) -> dict[str, Any]:
 
 
 def lock_bytes(settings: Settings) -> bytes:
-    """The bytes of dvc.lock, the version of all data; empty before the first stage has run."""
-    path = settings.dvc_lock
-    return path.read_bytes() if path.exists() else b""
+    """The bytes of the dvc.lock files, one YAML document each: the version of all data; empty before the first stage."""
+    return b"---\n".join(path.read_bytes() for path in settings.dvc_locks if path.exists())
 
 
 def output_digests(settings: Settings) -> dict[str, str]:
     """Path of every output, as dvc.yaml spells it -> DVC's md5 of it (folders end in .dir)."""
-    lock = yaml.safe_load(lock_bytes(settings)) or {}
     return {
         str(output["path"]): str(output["md5"])
-        for stage in lock.get("stages", {}).values()
+        for lock in yaml.safe_load_all(lock_bytes(settings))
+        for stage in (lock or {}).get("stages", {}).values()
         for output in stage.get("outs", [])
         if "md5" in output
     }
@@ -148,4 +148,5 @@ def _failure(spoken: Sequence[str], outcomes: dict[str, str], settings: Settings
     ran = stage is not None and outcomes.get(stage) == RAN
     words = own[-1] if ran and own else (errors[-1] if errors else "dvc said nothing")
     reason = re.sub(r"^(?:[\w.]+\.)?ValueError: ", "", words.strip())
-    return DataFailed(f"{stage}: {reason}" if stage else reason, data_log(settings), stage)
+    sentence = f"{stage}: {reason}" if stage else reason
+    return DataFailed(sentence, data_log(settings), stage, is_input=reason != words.strip())

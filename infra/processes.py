@@ -133,7 +133,7 @@ def private_folder() -> Iterator[Path]:
     Folders whose owner is dead are swept first, and what their owners left running is ended.
     """
     sweep_private_folders()
-    folder = Path(tempfile.mkdtemp(prefix="esp-", dir=_temporary_base()))
+    folder = Path(tempfile.mkdtemp(prefix="esp-", dir=temporary_base()))
     Holder.this_process().write(folder / OWNER_FILE)
     before = {name: os.environ.get(name) for name in (MARK, "TMPDIR")}
     os.environ.update({MARK: str(folder), "TMPDIR": str(folder)})
@@ -154,7 +154,7 @@ def private_folder() -> Iterator[Path]:
 def sweep_private_folders() -> list[Path]:
     """Remove the private folders that dead processes of this user left, with what still runs in them."""
     swept = []
-    for folder in Path(_temporary_base()).glob("esp-????????"):
+    for folder in Path(temporary_base()).glob("esp-????????"):
         if folder.is_symlink() or not folder.is_dir() or folder.stat().st_uid != os.getuid():
             continue
         owner = Holder.read(folder / OWNER_FILE)
@@ -166,7 +166,7 @@ def sweep_private_folders() -> list[Path]:
     return swept
 
 
-def _temporary_base() -> str:
+def temporary_base() -> str:
     """$TMPDIR when the caller set a short one, else /tmp: a Mac's own temporary folder is too long for sockets."""
     named = os.environ.get("TMPDIR", "")
     inside_ours = bool(os.environ.get(MARK)) and named == os.environ.get(MARK)

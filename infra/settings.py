@@ -58,9 +58,9 @@ class Settings:
     caches: Path
 
     @property
-    def dvc_lock(self) -> Path:
-        """Its bytes are the version of the data."""
-        return self.checkout / "dvc.lock"
+    def dvc_locks(self) -> tuple[Path, ...]:
+        """Their bytes are the version of the data: what comes from text, and what a model made."""
+        return (self.checkout / "dvc.lock", self.checkout / "tasks" / "alignment" / "dvc.lock")
 
 
 def find_checkout() -> Path:
@@ -91,7 +91,7 @@ def load_settings(checkout: Path | None = None, home: Path | None = None) -> Set
         ledger_db=ledger_db,
         ledger_url=os.environ.get("ESPALIER_LEDGER_URL") or f"sqlite:///{ledger_db}",
         artifacts=home / "artifacts",
-        data=home / "data",
+        data=checkout / ".espalier" / "data",  # DVC's outputs lie in the workspace, wherever the home is
         runs=home / "runs",
         reports=home / "reports",
         logs=home / "logs",
@@ -212,7 +212,7 @@ def _prefect(settings: Settings) -> dict[str, str]:
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",  # its default listens on every address
         "PREFECT_RUNNER_SERVER_HOST": "127.0.0.1",
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR",  # runs still log to the API; the screen is the CLI's
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # runs still log to the API; the screen is the CLI's
         "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
         "PREFECT_CLI_PROMPT": "false",
         "PREFECT_SILENCE_API_URL_MISCONFIGURATION": "true",

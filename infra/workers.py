@@ -65,6 +65,7 @@ class Workers:
         self._requests = 0
         self._turn = threading.Lock()
         self._folder: Path | None = None
+        self.listener: OnMetrics | None = None  # who wants to hear of every step; set by whoever opened the run
 
     def start(self) -> None:
         """Start the child; returns at once. Called again, it replaces a child that has died."""
@@ -270,14 +271,14 @@ _open: Workers | None = None
 
 @contextlib.contextmanager
 def opened(workers: Workers) -> Iterator[Workers]:
-    """Make `workers` those of this run, for whatever step asks for them; they are closed at the end."""
+    """Make `workers` those of this run, for whatever step asks for them; started by the first, closed at the end."""
     global _open
     _open = workers
     try:
-        with workers:
-            yield workers
+        yield workers
     finally:
         _open = None
+        workers.close()
 
 
 def current() -> Workers:

@@ -43,6 +43,16 @@ def open_ledger(settings: Settings, migrations: Path = MIGRATIONS) -> Engine:
     return engine
 
 
+@contextmanager
+def ledger(settings: Settings) -> Iterator[Engine]:
+    """The ledger for a while; its connections are closed at the end."""
+    engine = open_ledger(settings)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
 def _engine(address: str) -> Engine:
     try:
         url = make_url(address)

@@ -141,3 +141,16 @@ def first_by_hash(items: Sequence[Item], count: int) -> list[Item]:
 
 def read_items(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
+def measure_release(models: Mapping[str, str], instructions: str, max_answer_tokens: int) -> Figures:
+    """Exact match of the candidate, and of the model in production if there is one, on the same unseen questions."""
+    items = read_items(Path(instructions) / "valid.jsonl")
+    scores = {}
+    for name, path in models.items():
+        said = _answered(Path(path), items, max_answer_tokens)
+        scores[name] = [exact_match(answer.text, item["answer"]) for answer, item in said]
+    figures: Figures = {name: mean_interval(values).record() for name, values in scores.items()}
+    if "production" in scores:
+        return {**figures, "over_production": paired_interval(scores["candidate"], scores["production"]).record()}
+    return {**figures, "production": None}

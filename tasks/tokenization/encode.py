@@ -49,6 +49,7 @@ def encode_corpus(
     *,
     processes: int | None = None,
     shard_bytes: int = MOST_SHARD_BYTES,
+    end_of_text: str = END_OF_TEXT,
 ) -> None:
     """split/*.jsonl and tokenizer/ -> tokens/ (see shards.py); `processes` defaults to one per core."""
     parents = [read_artifact(split).digest, read_artifact(tokenizer).digest]
@@ -57,14 +58,14 @@ def encode_corpus(
     index: dict[str, Any] = {
         "vocabulary": vocabulary,
         "dtype": dtype_for(vocabulary).name,
-        "end_id": fitted.token_to_id(END_OF_TEXT),
+        "end_id": fitted.token_to_id(end_of_text),
         "tokenizer": parents[1],
         "kinds": list(KINDS),
         "splits": {},
     }
     temporary_folder = temporary(folder)
     size = sum((split / f"{name}.jsonl").stat().st_size for name in SPLITS)
-    with _encoders(tokenizer, _worthwhile(size) if processes is None else processes) as encode_all:
+    with _encoders(tokenizer, end_of_text, _worthwhile(size) if processes is None else processes) as encode_all:
         for name in SPLITS:
             blocks = encode_all(_blocks(split / f"{name}.jsonl"))
             index["splits"][name] = _write(temporary_folder, name, blocks, dtype_for(vocabulary), shard_bytes)
@@ -73,10 +74,10 @@ def encode_corpus(
     seal(temporary_folder, folder, kind="tokens", parents=parents, recipe=recipe)
 
 
-def encode_block(tokenizer: Path, lines: list[bytes]) -> Encoded:
+def encode_block(tokenizer: Path, end_of_text: str, lines: list[bytes]) -> Encoded:
     """Lines of a documents file -> their ids, each document followed by the end-of-text id."""
     fitted = _loaded(tokenizer)
-    end_id = fitted.token_to_id(END_OF_TEXT)
+    end_id = fitted.token_to_id(end_of_text)
     documents = [json.loads(line) for line in lines]
     encoded = [fitted.encode(document["text"], add_special_tokens=False).ids for document in documents]
     rows = np.zeros(len(documents), DOCUMENT)
@@ -99,8 +100,8 @@ def _worthwhile(size: int) -> int:
 
 
 @contextmanager
-def _encoders(tokenizer: Path, processes: int) -> Iterator[EncodeAll]:
-    encode = partial(encode_block, tokenizer)
+def _encoders(tokenizer: Path, end_of_text: str, processes: int) -> Iterator[EncodeAll]:
+    encode = partial(encode_block, tokenizer, end_of_text)
     if not processes:
         yield partial(map, encode)
         return

@@ -62,11 +62,15 @@ class Preempted(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a training says of itself; `resumed_at` is the step it began from in this process, 0 for a fresh start."""
+    """What a training says of itself; `resumed_at` is the step it began from in this process, 0 for a fresh start.
+
+    `seconds` are this process's, those of the state are everybody's.
+    """
 
     state: TrainState
     decided: Decided
     resumed_at: int
+    seconds: float
     metrics: Mapping[str, float]
     note: str = ""
 
@@ -104,7 +108,7 @@ def train(
         restore(saved, module, optimizer, state, objective, batches)
         if saved.record["topology"] != topology(ranks.world):
             note = "continued on another machine or number of workers: not byte-equal to an unbroken run"
-    resumed_at, kept_at = state.step, state.step
+    resumed_at, kept_at, spent_before = state.step, state.step, state.seconds
     stream = batches.starting_at(state.step)
     metrics: dict[str, float] = {}
     module.train()
@@ -134,7 +138,14 @@ def train(
             kept_at = state.step
         if stop and state.step < config.steps:
             raise Preempted(f"stopped at step {state.step} of {config.steps}, with a checkpoint")
-    return Outcome(state=state, decided=decided, resumed_at=resumed_at, metrics=metrics, note=note)
+    return Outcome(
+        state=state,
+        decided=decided,
+        resumed_at=resumed_at,
+        seconds=state.seconds - spent_before,
+        metrics=metrics,
+        note=note,
+    )
 
 
 def accumulate_gradients(

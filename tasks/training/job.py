@@ -105,6 +105,7 @@ def _account(outcome: Outcome) -> dict[str, Any]:
         "steps": outcome.state.step,
         "tokens": outcome.state.tokens,
         "seconds": round(outcome.state.seconds, 3),
+        "own_seconds": round(outcome.seconds, 3),
         "resumed_at": outcome.resumed_at,
         "worker_pid": os.getpid(),
         "decided": dataclasses.asdict(outcome.decided),

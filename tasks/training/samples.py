@@ -8,8 +8,8 @@ from typing import Any
 from models.sampling import SamplingConfig, sample
 from models.tokenizers.chat import ChatTokenizer
 from tasks.training.engine import TrainState
+from tasks.training.spoken import SAMPLES_FILE
 
-SAMPLES_FILE = "samples.jsonl"
 TEMPERATURE = 0.8
 
 
@@ -55,11 +55,3 @@ class SampleWriter:
             for prompt, answer in zip(self._prompts, found, strict=True):
                 record = {"step": state.step, "prompt": prompt, "text": self._tokenizer.decode(answer.tokens)}
                 stream.write(json.dumps(record, ensure_ascii=False) + "\n")
-
-
-def read_samples(folder: Path) -> list[dict[str, Any]]:
-    """What was kept, the last of each (step, prompt); a resumed training writes some of them twice."""
-    path = folder / SAMPLES_FILE
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    records = [json.loads(line) for line in lines if line.endswith("}")]
-    return list({(record["step"], record["prompt"]): record for record in records}.values())

@@ -1,0 +1,232 @@
+"""The `espalier` command: reads arguments, calls a flow or a ledger question, and turns the outcome into an exit status.
+
+Exit status: 0 done, 1 failed, 2 wrong usage or input, 3 refused by a gate, 75 preempted and 130 interrupted (both: the
+same command goes on where it was). With --json one JSON document goes to standard output, everything else to standard error.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+Command = Callable[[argparse.Namespace], int]
+
+EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_INTERRUPTED = 1, 2, 3, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    command: Command = options.command
+    try:
+        return command(options)
+    except ValueError as error:
+        print(f"espalier: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return EXIT_FAILED
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="espalier",
+        description="Raise a language model from raw text to an aligned, released assistant.",
+        epilog="Start with `espalier run`, then `espalier chat`. Every command has --help with an example.",
+    )
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _run_commands(commands)
+    _service_commands(commands)
+    _model_commands(commands)
+    _data_commands(commands)
+    chat = _add(commands, "chat", chat_command, "talk to a model in the terminal", "espalier chat")
+    chat.add_argument("model", nargs="?", default="production", help="an alias, name or digest (default: production)")
+    chat.add_argument("--once", metavar="TEXT", help="answer one message and exit")
+    doctor = _add(commands, "doctor", doctor_command, "name what is missing and how to mend it", "espalier doctor")
+    _json(doctor, '[{"name", "ok", "detail", "mend"}, ...]')
+    return top
+
+
+def _add(commands: Any, name: str, command: Command, purpose: str, example: str) -> argparse.ArgumentParser:
+    added: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=purpose,
+        description=purpose[0].upper() + purpose[1:] + ".",
+        epilog=f"example: {example}",
+    )
+    added.set_defaults(command=command)
+    return added
+
+
+def _json(command: argparse.ArgumentParser, shape: str) -> None:
+    command.add_argument("--json", action="store_true", help=f"print one JSON document: {shape}".replace("%", "%%"))
+
+
+def _run_commands(commands: Any) -> None:
+    run = _add(commands, "run", run_command, "run the whole lifecycle", "espalier run --recipe laptop")
+    stage = _add(commands, "stage", run_command, "run one stage of the lifecycle", "espalier stage pretrain")
+    stage.add_argument(
+        "stage", choices=("corpus", "pretrain", "instruct", "reward", "align", "evaluate", "release"), help="which"
+    )
+    for command in (run, stage):
+        command.add_argument("--recipe", default="laptop", help="a recipe's name or a .yaml file (default: laptop)")
+        command.add_argument(
+            "--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE",
+            help="lay a value on the recipe, for example instruct.steps=200; may be repeated",
+        )  # fmt: skip
+        _json(command, '{"run", "recipe", "state", "stages": [...], "time": {...}, "report"}')
+    run.add_argument("--start-from", metavar="PATH", help="a Hugging Face folder to begin from instead of pretraining")
+    run.set_defaults(stage=None)
+    stage.set_defaults(start_from=None)
+
+
+def _service_commands(commands: Any) -> None:
+    up = _add(commands, "up", up_command, "start the Prefect server and worker and the MLflow server", "espalier up")
+    down = _add(commands, "down", down_command, "stop what `espalier up` started", "espalier down")
+    status = _add(commands, "status", status_command, "say what is running and where", "espalier status")
+    deploy = _add(
+        commands, "deploy", deploy_command, "register deployments and schedules with Prefect", "espalier deploy"
+    )
+    for command in (up, down, status):
+        _json(command, '{"running", "services": [{"name", "address", "pid"}]}')
+    _json(deploy, '{"registered": [...], "removed": [...]}')
+
+
+def _model_commands(commands: Any) -> None:
+    models = commands.add_parser(
+        "models", help="list, explain, roll back models", epilog="example: espalier models list"
+    )
+    verbs = models.add_subparsers(title="models commands", required=True, metavar="VERB")
+    listing = _add(verbs, "list", models_list, "list every version", "espalier models list --json")
+    _json(listing, '[{"name", "version", "stage", "digest", "aliases", "created", "parents"}, ...]')
+    show = _add(verbs, "show", models_show, "show one version", "espalier models show production")
+    explain = _add(
+        verbs, "explain", models_explain, "say why a version is what it is", "espalier models explain production"
+    )
+    for command, shape in ((show, "one version with its gate report"), (explain, "the chain of versions, nested")):
+        command.add_argument("model", help="production, a name, name:version or a digest's first characters")
+        _json(command, shape)
+    history = _add(verbs, "history", models_history, "list promotions and rollbacks", "espalier models history")
+    _json(history, '[{"seq", "at", "actor", "kind", "payload"}, ...]')
+    rollback = _add(
+        verbs, "rollback", models_rollback, "make the previous production model production again",
+        'espalier models rollback --reason "answers got worse"',
+    )  # fmt: skip
+    rollback.add_argument("model", nargs="?", default="production", help="whose (default: production)")
+    rollback.add_argument("--reason", required=True, help="why; kept in the history")
+    _json(rollback, '{"name", "digest", "epoch"}')
+    verify = _add(verbs, "verify", models_verify, "re-hash every model and the history", "espalier models verify")
+    _json(verify, '[{"name", "ok", "detail"}, ...]')
+
+
+def _data_commands(commands: Any) -> None:
+    data = commands.add_parser("data", help="name the text to train on", epilog="example: espalier data add my/texts")
+    verbs = data.add_subparsers(title="data commands", required=True, metavar="VERB")
+    add = _add(verbs, "add", data_add, "add your own text to a corpus", "espalier data add my/texts --replace")
+    add.add_argument(
+        "path", help="a file, a folder or a glob: text, Markdown, JSON lines, Parquet, zip or gzip of these"
+    )
+    add.add_argument("--corpus", default="default", help="which corpus of params.yaml (default: default)")
+    add.add_argument("--replace", action="store_true", help="take the place of the corpus's sources, not join them")
+    listing = _add(verbs, "list", data_list, "list the sources of every corpus", "espalier data list")
+    for command in (add, listing):
+        _json(command, '{"corpora": {NAME: {"sources": [...]}}}')
+
+
+def run_command(options: argparse.Namespace) -> int:
+    from flows.main_job import run
+
+    return run(options)
+
+
+def up_command(options: argparse.Namespace) -> int:
+    from flows.service_commands import up
+
+    return up(as_json=options.json)
+
+
+def down_command(options: argparse.Namespace) -> int:
+    from flows.service_commands import down
+
+    return down(as_json=options.json)
+
+
+def status_command(options: argparse.Namespace) -> int:
+    from flows.service_commands import status
+
+    return status(as_json=options.json)
+
+
+def deploy_command(options: argparse.Namespace) -> int:
+    from flows.service_commands import deploy
+
+    return deploy(as_json=options.json)
+
+
+def models_list(options: argparse.Namespace) -> int:
+    from flows.model_commands import list_models
+
+    return list_models(as_json=options.json)
+
+
+def models_show(options: argparse.Namespace) -> int:
+    from flows.model_commands import show
+
+    return show(options.model, as_json=options.json)
+
+
+def models_explain(options: argparse.Namespace) -> int:
+    from flows.model_commands import explain
+
+    return explain(options.model, as_json=options.json)
+
+
+def models_history(options: argparse.Namespace) -> int:
+    from flows.model_commands import history
+
+    return history(as_json=options.json)
+
+
+def models_rollback(options: argparse.Namespace) -> int:
+    from flows.model_commands import rollback
+
+    return rollback(options.model, options.reason, as_json=options.json)
+
+
+def models_verify(options: argparse.Namespace) -> int:
+    from flows.model_commands import verify_all
+
+    return verify_all(as_json=options.json)
+
+
+def data_add(options: argparse.Namespace) -> int:
+    from flows.data_commands import add
+
+    return add(options.path, corpus=options.corpus, replace=options.replace, as_json=options.json)
+
+
+def data_list(options: argparse.Namespace) -> int:
+    from flows.data_commands import list_corpora
+
+    return list_corpora(as_json=options.json)
+
+
+def chat_command(options: argparse.Namespace) -> int:
+    from flows.model_commands import chat
+
+    return chat(options.model, options.once)
+
+
+def doctor_command(options: argparse.Namespace) -> int:
+    from flows.doctor import doctor
+
+    return doctor(as_json=options.json)
+
+
+def print_json(document: object) -> None:
+    print(json.dumps(document, ensure_ascii=False, indent=1, default=str))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

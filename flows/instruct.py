@@ -1,0 +1,52 @@
+"""Instruction tuning: from a pretrained model to one that answers."""
+
+from typing import Any
+
+from prefect import flow
+
+from flows.session import Session, current
+from flows.stages import Outcome, Stage
+from flows.trained import Trained, require_promoted, train_and_judge, training_identity
+
+WHAT = Trained(
+    stage="instruct",
+    kind="instruct",
+    part="alignment",
+    function="tasks.alignment.instruct:run",
+    measured_by="tasks.evaluation.measures:measure_instruct",
+    measured_as="instruct",
+)
+
+
+def inputs(session: Session) -> dict[str, Any]:
+    return {
+        "base": session.artifact("pretrain", "pretrained"),
+        "instructions": session.artifact("corpus", "instructions"),
+    }
+
+
+def key(session: Session) -> str:
+    return training_identity(session, WHAT, inputs(session), {})[1]
+
+
+@flow(name="instruct")
+def instruct(recipe: str, key: str) -> Outcome:
+    """Learn from the training items, and answer unseen ones better than the base model and than shallow rules."""
+    del recipe, key
+    session = current()
+    given = inputs(session)
+    require_promoted(session, "pretrained", given["base"]["digest"])
+    arguments = {
+        "base": given["base"]["path"],
+        "instructions": given["instructions"]["path"],
+        "max_answer_tokens": answer_tokens(session),
+    }
+    return train_and_judge(session, WHAT, given, {}, arguments)
+
+
+def answer_tokens(session: Session) -> int:
+    """How many tokens a model may say when it is asked; one setting for every stage that asks."""
+    return int(session.recipe.section("instruct").get("max_answer_tokens", 24))
+
+
+STAGE = Stage(name="instruct", key=key, flow=instruct)
