@@ -108,6 +108,7 @@ def _model_commands(commands: Any) -> None:
         command.add_argument("model", help="production, a name, name:version or a digest's first characters")
         _json(command, shape)
     history = _add(verbs, "history", models_history, "list promotions and rollbacks", "espalier models history")
+    history.add_argument("--all", action="store_true", help="every event: registrations, gate reports, approvals")
     _json(history, '[{"seq", "at", "actor", "kind", "payload"}, ...]')
     rollback = _add(
         verbs, "rollback", models_rollback, "make the previous production model production again",
@@ -185,7 +186,7 @@ def models_explain(options: argparse.Namespace) -> int:
 def models_history(options: argparse.Namespace) -> int:
     from flows.model_commands import history
 
-    return history(as_json=options.json)
+    return history(everything=options.all, as_json=options.json)
 
 
 def models_rollback(options: argparse.Namespace) -> int:

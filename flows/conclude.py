@@ -16,6 +16,7 @@ SHOWN_IN_TABLE = (
     "stage", "state", "reused_from", "metric", "before", "after", "unit", "verdict", "reason", "seconds",
     "worker_pid", "digest", "mlflow_run", "floors_note",
 )  # fmt: skip
+SIEVES = ("ingest", "clean", "deduplicate", "decontaminate", "redact", "split")
 LATEST_REPORT = "latest"
 
 
@@ -83,13 +84,19 @@ def record_of(session: Session, state: str) -> dict[str, Any]:
         "answers": (outcomes.get("evaluate", {}).get("figures") or {}).get("answers", []),
         "bits_per_byte": _bits(outcomes.get("pretrain", {})),
         "gates": [_gate(found) for found in session.outcomes if found.get("gate")],
-        "data": (outcomes.get("corpus", {}).get("figures") or {}).get("counts", {}),
+        "data": _data(outcomes.get("corpus", {})),
         "lineage": _lineage(session),
         "time": {"parts": session.clock.summary(), "wall": round(session.clock.wall, 2)},
         "production": (outcomes.get("release") or {}).get("production"),
         "places": _places(session.settings),
         "disk_bytes": bytes_used(session.settings.home),
     }
+
+
+def _data(outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """Kept and refused documents in the order in which the text goes through."""
+    counts = (outcome.get("figures") or {}).get("counts", {})
+    return {sieve: counts[sieve] for sieve in SIEVES if sieve in counts}
 
 
 def _curve(outcome: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 
+from flows.conclude import SIEVES
 from flows.reuse import key_of
 from flows.session import Session, current
 from flows.stages import Outcome, Stage, handle
@@ -19,7 +20,6 @@ from tasks.corpus import steps
 from tasks.corpus.corpora import load_corpus
 from tasks.corpus.inventory import take_inventory
 
-SIEVES = ("ingest", "clean", "deduplicate", "decontaminate", "redact", "split")
 TARGETS = ("tokens", "instructions", "baseline")
 # every folder a data stage writes; what later stages ask for by name, and what only people look at
 MADE = ("split", "tokenizer", "tokens", "instructions", "baseline")

@@ -10,6 +10,9 @@ from infra.database import audit, champions, events, gate_reports, lineage, sess
 from infra.settings import apply_environment, load_settings, prepare
 from tasks.artifacts import verify
 
+# what happens on the way to every promotion; shown by --all
+ROUTINE = ("registered", "gate_report", "proposed", "approved", "applied")
+
 
 def list_models(*, as_json: bool) -> int:
     """One entry per version."""
@@ -54,10 +57,10 @@ def explain(model: str, *, as_json: bool) -> int:
     return 0
 
 
-def history(*, as_json: bool) -> int:
-    """Promotions, rollbacks and all else that changed what is in production."""
+def history(*, everything: bool, as_json: bool) -> int:
+    """Promotions, rollbacks and what stopped one; with `everything` every event of the ledger."""
     with sessions.ledger(load_settings()) as engine:
-        found = events.history(engine)
+        found = [event for event in events.history(engine) if everything or event["kind"] not in ROUTINE]
     if as_json:
         return _print_json(found)
     from flows.tables import history_table

@@ -4,6 +4,7 @@ All are rich renderables of plain records. Text of others is shown as text, and 
 Korean stays aligned. Below WIDE cells the least needed details are left out.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -173,13 +174,22 @@ def history_table(events: Sequence[Mapping[str, Any]], *, width: int = 80) -> Re
     """`espalier models history`: the ledger's events, newest last."""
     if not events:
         return Text("nothing has happened yet: `espalier run` makes and promotes the first model")
-    table = _table("#", "when", "who", "what", "details")
+    table = _table("#", "when", "who", "what", "model", "details")
     for event in events:
         payload = event.get("payload") or {}
-        details = named_values(payload) if isinstance(payload, Mapping) else plain(payload)
+        details = named_values(_shortened(payload)) if isinstance(payload, Mapping) else plain(payload)
         when = plain(event["at"]) if width >= WIDE else plain(event["at"])[:16].replace("T", " ")
-        table.add_row(str(event["seq"]), when, plain(event["actor"]), Text(plain(event["kind"]), style="bold"), details)
+        what = Text(plain(event["kind"]).replace("_", " "), style="bold")
+        table.add_row(str(event["seq"]), when, plain(event["actor"]), what, plain(event.get("name") or ""), details)
     return table
+
+
+def _shortened(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Digests by their first characters, as everywhere else on the screen."""
+    return {
+        name: each[:12] if isinstance(each, str) and re.fullmatch("[0-9a-f]{64}", each) else each
+        for name, each in payload.items()
+    }
 
 
 def services_table(status: Mapping[str, Any]) -> RenderableType:

@@ -264,11 +264,11 @@ def close_stale(settings: Settings) -> list[str]:
     return closed
 
 
-def run_address(settings: Settings, run_id: str) -> str:
-    """Where a person sees the run: the server's page, or the command that starts one."""
+def run_address(settings: Settings, run_id: str) -> str | None:
+    """Where a browser sees the run; None while no server of `espalier up` answers."""
     server = answering_service(settings, "mlflow")
     if server is None:
-        return f"MLflow run {run_id} (start `espalier up` to see it)"
+        return None
     return f"{str(server['url']).rstrip('/')}/#/experiments/{_experiment(settings)}/runs/{run_id}"
 
 

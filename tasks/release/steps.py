@@ -37,9 +37,15 @@ def register(name: str, version: Mapping[str, Any], verdict: Mapping[str, Any], 
 def promote(
     name: str, candidate: str, gate_report: str, author: str, key: str, expected_epoch: int | None = None
 ) -> dict[str, Any]:
-    """Make a candidate whose gate said PASS the champion of its name; ValueError says why not."""
+    """Make a candidate whose gate said PASS the champion of its name; ValueError says why not.
+
+    One that is the champion already (the same bytes were made again) stays it.
+    """
     settings = load_settings()
     with sessions.ledger(settings) as engine:
+        now = champions.champion(engine, name)
+        if now is not None and now["digest"] == candidate:
+            return now
         promoted = champions.promote_automatically(
             engine,
             name=name,
