@@ -91,6 +91,8 @@ def _remember(session: Session, counts: dict[str, Any], tokens: dict[str, Any]) 
     }
     for folder in (*ON_THE_WAY, *MADE):
         artifact = read_artifact(session.data(folder))
+        if artifact.digest in artifact.parents:
+            continue  # a stage that refused nothing: the very documents that the one before it kept
         lineage.record_artifact(
             session.engine,
             digest=artifact.digest,

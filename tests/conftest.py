@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,10 @@ COPIED = (
     "params.yaml",
     "pyproject.toml",
     "constraints.txt",
+    ".gitignore",
+    ".dvcignore",
     ".dvc/config",
+    ".dvc/.gitignore",
 )
 
 # CI fails on any other reason: a test that silently stopped running is a test that cannot fail.
@@ -28,6 +31,7 @@ ALLOWED_SKIPS = (
     "no PostgreSQL server binaries on this machine",
     "no Chromium on this machine",
     "network namespaces are not allowed here",
+    "kenlm is not installed",
 )
 
 
@@ -45,7 +49,7 @@ def copy_workspace(folder: Path) -> Path:
         source, target = CHECKOUT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "dvc.lock"))
         else:
             shutil.copy2(source, target)
     return folder
@@ -100,8 +104,14 @@ class Command:
         return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
+@pytest.fixture(scope="session")
+def command_in() -> Callable[..., Command]:
+    """The class, for fixtures that live longer than a test: command_in(workspace, home, {"ESPALIER_HOME": ...})."""
+    return Command
+
+
 @pytest.fixture
-def espalier(workspace: Path, tmp_path: Path) -> Iterator[Command]:
+def espalier(workspace: Path, tmp_path: Path) -> Command:
     home = tmp_path / "home"
     home.mkdir()
-    yield Command(workspace, home)
+    return Command(workspace, home)

@@ -1,9 +1,12 @@
 """The house's walls: which module may import what, checked by importing it where the rest does not exist."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PLATFORM = ("prefect", "ray", "mlflow", "sqlalchemy", "alembic", "dvc")
@@ -14,11 +17,14 @@ BARE = (*PLATFORM, *WEB, "pydantic", "pyarrow", "datasketch", "sentencepiece", "
 IMPORT_BLOCKED = """
 import importlib, json, sys
 blocked, modules = json.loads(sys.argv[1])
-class Blocked:
+class Absent:
+    def __init__(self, finder):
+        self.finder = finder
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in blocked:
-            raise ImportError(f"{name} cannot be imported here")
-sys.meta_path.insert(0, Blocked())
+        return None if name.split(".")[0] in blocked else self.finder.find_spec(name, path, target)
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+sys.meta_path[:] = [Absent(finder) for finder in sys.meta_path]
 for module in modules:
     importlib.import_module(module)
 """
@@ -31,25 +37,48 @@ def modules_below(*folders: str) -> list[str]:
     return [name.removesuffix(".__init__") for name in names]
 
 
-def import_all(modules: list[str], blocked: tuple[str, ...]) -> None:
+def import_all(modules: list[str], blocked: tuple[str, ...], beside: Path = CHECKOUT) -> str:
+    """What went wrong when they were imported where `blocked` are not installed; "" when nothing did."""
     assert modules
-    subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", IMPORT_BLOCKED, json.dumps([blocked, modules])],
-        check=True, cwd=CHECKOUT, timeout=120,
+        cwd=CHECKOUT, env={**os.environ, "PYTHONPATH": str(beside)}, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
+    return "" if result.returncode == 0 else result.stderr
+
+
+def test_a_package_that_is_not_there_cannot_be_imported_and_can_be_asked_for(tmp_path: Path) -> None:
+    """The check itself: a planted import fails, inside a package too, and a library's question gets an honest no."""
+    (tmp_path / "planted.py").write_text("def later():\n    pass\nimport sqlalchemy.orm\n", encoding="utf-8")
+    (tmp_path / "asking.py").write_text(
+        "import importlib.util\nassert importlib.util.find_spec('pandas') is None\nimport transformers\n"
+        "assert not transformers.utils.is_sentencepiece_available()\n",
+        encoding="utf-8",
+    )
+    assert "ModuleNotFoundError: No module named 'sqlalchemy'" in import_all(["planted"], BARE, tmp_path)
+    assert import_all(["planted"], ("prefect",), tmp_path) == ""
+    assert import_all(["asking"], BARE, tmp_path) == ""
+
+
+@pytest.mark.parametrize("package", PLATFORM)
+def test_every_package_of_the_platform_is_hidden(package: str, tmp_path: Path) -> None:
+    (tmp_path / "planted.py").write_text(f"import {package}\n", encoding="utf-8")
+    assert f"No module named '{package}'" in import_all(["planted"], BARE, tmp_path)
 
 
 def test_the_engine_imports_on_a_machine_that_has_torch_and_transformers_alone() -> None:
-    import_all(modules_below("models", "tasks/training", "tasks/alignment"), BARE)
+    assert import_all(modules_below("models", "tasks/training", "tasks/alignment"), BARE) == ""
 
 
 def test_plain_files_of_every_stage_import_without_the_platform() -> None:
     modules = [name for name in modules_below("tasks") if name != "tasks.configuration"]
-    import_all(modules, (*PLATFORM, *WEB, "pydantic"))
+    assert import_all(modules, (*PLATFORM, *WEB, "pydantic")) == ""
 
 
 def test_the_import_contracts_hold() -> None:
-    result = subprocess.run([Path(sys.executable).parent / "lint-imports"], cwd=CHECKOUT, capture_output=True, text=True)
+    result = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports"], cwd=CHECKOUT, capture_output=True, text=True
+    )
     assert result.returncode == 0, result.stdout
 
 

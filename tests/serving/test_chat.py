@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from flows.chat import harmless, run_chat
+from models.catalogue import save_model
+from models.llama import LlamaShape, build_llama
+from models.tokenizers import bpe
+from models.tokenizers.chat import ChatTokenizer
+from models.tokenizers.special import SPECIAL_TOKENS
 from tasks.artifacts import write_artifact
-from tasks.serving.chat import SPECIAL_TOKENS, chat_reply, fitting_prompt
+from tasks.serving.chat import chat_reply, fitting_prompt
 from tasks.serving.load import load_released
 
 KOREAN = "한국어는 세 바이트, 👩‍🔧 열한 바이트.\n끝"
@@ -20,15 +24,9 @@ ASKED = [{"role": "user", "content": "what?"}]
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
+def tokenizer() -> ChatTokenizer:
     """Bytes and nothing else: every Korean syllable is three tokens."""
-    made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=261, special_tokens=list(SPECIAL_TOKENS), initial_alphabet=alphabet)
-    made.train_from_iterator([], trainer)
-    return made
+    return ChatTokenizer.ours(bpe.fit([], vocabulary=261))
 
 
 class Scripted:
@@ -49,35 +47,36 @@ class Scripted:
         return SimpleNamespace(logits=logits, past_key_values=self.runs)
 
 
-def reply(model: Any, tokenizer: Tokenizer, **changed: Any) -> list[str]:
+def reply(model: Any, tokenizer: ChatTokenizer, **changed: Any) -> list[str]:
     return list(chat_reply(model, tokenizer, ASKED, **{"max_tokens": 200, "temperature": 0.0, "seed": 1, **changed}))
 
 
-def test_split_characters_arrive_whole(tokenizer: Tokenizer) -> None:
-    ids = tokenizer.encode(KOREAN).ids
-    model = Scripted([*ids, tokenizer.token_to_id("<|end|>")], 261)
+def test_split_characters_arrive_whole(tokenizer: ChatTokenizer) -> None:
+    ids = tokenizer.encode_text(KOREAN)
+    model = Scripted([*ids, tokenizer.end_id], 261)
     pieces = reply(model, tokenizer)
     assert "".join(pieces) == KOREAN
     assert not any("\ufffd" in piece for piece in pieces)
     assert len(pieces) > 15
 
 
-def test_an_answer_ends_at_a_special_token_or_at_its_limit_between_characters(tokenizer: Tokenizer) -> None:
-    ids = tokenizer.encode("ab").ids
-    for token in SPECIAL_TOKENS:
-        assert reply(Scripted([*ids, tokenizer.token_to_id(token), *ids], 261), tokenizer) == ["a", "b"]
-    cut = Scripted(tokenizer.encode("가나다").ids, 261)
+def test_an_answer_ends_at_a_special_token_or_at_its_limit_between_characters(tokenizer: ChatTokenizer) -> None:
+    ids = tokenizer.encode_text("ab")
+    assert len(tokenizer.special_ids) == len(SPECIAL_TOKENS)
+    for token in tokenizer.special_ids:
+        assert reply(Scripted([*ids, token, *ids], 261), tokenizer) == ["a", "b"]
+    cut = Scripted(tokenizer.encode_text("가나다"), 261)
     assert reply(cut, tokenizer, max_tokens=5) == ["가"]
     assert cut.runs == 5
 
 
-def test_bytes_that_are_no_character_do_not_stop_the_answer(tokenizer: Tokenizer) -> None:
-    first, *_ = tokenizer.encode("가").ids
-    pieces = reply(Scripted([first, *tokenizer.encode("ok").ids, 4], 261), tokenizer)
+def test_bytes_that_are_no_character_do_not_stop_the_answer(tokenizer: ChatTokenizer) -> None:
+    first, *_ = tokenizer.encode_text("가")
+    pieces = reply(Scripted([first, *tokenizer.encode_text("ok"), 4], 261), tokenizer)
     assert "".join(pieces) == "\ufffdok"
 
 
-def test_the_same_seed_gives_the_same_answer_and_another_one_another(tokenizer: Tokenizer) -> None:
+def test_the_same_seed_gives_the_same_answer_and_another_one_another(tokenizer: ChatTokenizer) -> None:
     def free(seed: int) -> str:
         model = Scripted([5] * 60, 261)
         model._vocabulary = 261
@@ -97,7 +96,7 @@ class _Callable:
         return self._forward(**inputs)
 
 
-def test_the_oldest_turns_leave_first_and_a_message_too_long_is_refused(tokenizer: Tokenizer) -> None:
+def test_the_oldest_turns_leave_first_and_a_message_too_long_is_refused(tokenizer: ChatTokenizer) -> None:
     turns = [{"role": role, "content": "x" * 20} for role in ("user", "assistant", "user", "assistant", "user")]
     ids = fitting_prompt(tokenizer, turns, context=120, wanted=30)
     assert ids == fitting_prompt(tokenizer, turns[2:], context=120, wanted=30)
@@ -109,16 +108,14 @@ def test_the_oldest_turns_leave_first_and_a_message_too_long_is_refused(tokenize
 
 
 @pytest.fixture(scope="module")
-def folder(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tokenizer: ChatTokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real, untrained Llama as a release leaves it."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("model") / "aligned"
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = LlamaConfig(vocab_size=261, max_position_embeddings=64, tie_word_embeddings=True, **sizes)
-    LlamaForCausalLM(config).save_pretrained(path)
-    tokenizer.save(str(path / "tokenizer.json"))
+    shape = LlamaShape(layers=1, width=32, heads=2, kv_heads=2, feed_forward=64, context=64)
+    model = build_llama(shape, vocabulary=261, end_id=0, pad_id=1)
+    model.get_input_embeddings().weight.data[:5] = 0  # a fresh model repeats the last token, which is a special one
+    save_model(path, model, tokenizer)
     write_artifact(path, kind="aligned")
     return path
 
@@ -143,11 +140,9 @@ def test_a_changed_byte_or_another_model_is_not_loaded(folder: Path, tmp_path: P
 
 def test_streaming_says_what_the_model_would_say_at_once(folder: Path) -> None:
     model, tokenizer = load_released(folder)
-    from models.tokenizers.chat import encode_prompt
-
-    ids = encode_prompt(tokenizer, ASKED)
+    ids = tokenizer.encode_prompt(ASKED)
     out = model.generate(torch.tensor([ids]), max_new_tokens=12, do_sample=False, pad_token_id=1, eos_token_id=4)
-    whole = tokenizer.decode([each for each in out[0, len(ids) :].tolist() if each > 4], skip_special_tokens=False)
+    whole = tokenizer.decode(out[0, len(ids) :].tolist())
     streamed = "".join(reply(model, tokenizer, max_tokens=12))
     assert streamed
     assert whole.startswith(streamed)
