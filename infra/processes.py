@@ -130,7 +130,8 @@ class RunLock:
 def private_folder() -> Iterator[Path]:
     """A folder of our own (0700, short name) that this process's temporary files go to; removed at the end.
 
-    Folders whose owner is dead are swept first, and what their owners left running is ended.
+    Folders whose owner is dead are swept first, and what their owners left running is ended. Should this process be
+    killed, a small one beside it (infra/sweeper.py) ends what it had started: not all of that watches its parent.
     """
     sweep_private_folders()
     folder = Path(tempfile.mkdtemp(prefix="esp-", dir=temporary_base()))
@@ -138,6 +139,7 @@ def private_folder() -> Iterator[Path]:
     before = {name: os.environ.get(name) for name in (MARK, "TMPDIR")}
     os.environ.update({MARK: str(folder), "TMPDIR": str(folder)})
     tempfile.tempdir = None  # makes tempfile look at TMPDIR again
+    sweeper = _start_sweeper(folder)
     try:
         yield folder
     finally:
@@ -147,8 +149,22 @@ def private_folder() -> Iterator[Path]:
             else:
                 os.environ[name] = value
         tempfile.tempdir = None
-        end_marked(folder)
+        end_marked(folder, besides=sweeper.pid)
         shutil.rmtree(folder, ignore_errors=True)
+        assert sweeper.stdin is not None
+        sweeper.stdin.close()
+        sweeper.wait()
+
+
+def _start_sweeper(folder: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "infra.sweeper", str(folder)],
+        env={**os.environ, "PYTHONPATH": _with_this_package(None)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def sweep_private_folders() -> list[Path]:
@@ -175,14 +191,14 @@ def temporary_base() -> str:
     return "/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir()
 
 
-def end_marked(mark: object, *, variable: str = MARK, grace: float = 2.0) -> int:
-    """End every process of this user whose environment holds variable=mark, but this one; the number ended."""
+def end_marked(mark: object, *, variable: str = MARK, grace: float = 2.0, besides: int | None = None) -> int:
+    """End every process of this user whose environment holds variable=mark, but this one and `besides`; the number."""
     import psutil
 
     found = []
     for process in psutil.process_iter():
         try:
-            if process.pid != os.getpid() and process.environ().get(variable) == str(mark):
+            if process.pid not in (os.getpid(), besides) and process.environ().get(variable) == str(mark):
                 found.append(process)
         except (psutil.Error, OSError):
             continue  # another user's process, or one that has just ended
