@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models.catalogue import load_weights, save_model
+from models.catalogue import load_weights, read_tensors, save_model, tensor_shapes
 from models.tokenizers.chat import ChatTokenizer
 
 HEAD_FILE = "head.safetensors"
@@ -87,7 +87,11 @@ def last_places(mask_BT: Tensor) -> Tensor:
 
 
 class PolicyWithValue(nn.Module):
-    """A policy and the value of its states, which share a trunk; the value starts at 0 everywhere."""
+    """A policy and the value of its states; the value starts at 0 everywhere and only reads the trunk.
+
+    The states are detached before the value (tasks/alignment/rollouts.py): through a shared trunk of 1.4M parameters the
+    value's gradient raised the policy's entropy and undid its gains (measured).
+    """
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -107,11 +111,9 @@ def load_reward_model(folder: Path) -> tuple[RewardModel, ChatTokenizer]:
     """The reward model in `folder` and its tokenizer; ValueError when it is not one."""
     if not (folder / HEAD_FILE).is_file():
         raise ValueError(f"{folder}: has no {HEAD_FILE}; it is not a reward model")
+    shapes = tensor_shapes(folder / HEAD_FILE)
     reward = RewardModel(load_weights(folder))
-    tensors = load_file(folder / HEAD_FILE)
-    if {name: tensor.shape for name, tensor in tensors.items()} != {
-        name: tensor.shape for name, tensor in reward.own_head().items()
-    }:
+    if shapes != {name: tuple(tensor.shape) for name, tensor in reward.own_head().items()}:
         raise ValueError(f"{folder / HEAD_FILE}: is not the head of a reward model of this size")
-    reward.load_state_dict(tensors, strict=False)
+    reward.load_state_dict(read_tensors(folder / HEAD_FILE), strict=False)
     return reward, ChatTokenizer.load(folder)

@@ -62,9 +62,11 @@ def sample(
     Prompts of like length share a batch; an answer ends at a stop id, at max_tokens, or where the context ends.
     """
     context = int(model.config.max_position_embeddings)
-    longest = max(map(len, prompts), default=0)
-    if longest >= context or min(map(len, prompts), default=1) < 1:
-        raise ValueError(f"prompts must have 1 to {context - 1} tokens, found one with {longest}: shorten it")
+    for prompt in prompts:
+        if not 0 < len(prompt) < context:
+            raise ValueError(
+                f"prompts must have 1 to {context - 1} tokens for this model, found one with {len(prompt)}"
+            )
     keys = range(len(prompts)) if keys is None else keys
     order = sorted(range(len(prompts)), key=lambda place: (-len(prompts[place]), place))
     samples: dict[int, Sample] = {}
@@ -91,14 +93,17 @@ class _Batch:
         self._mask_BT = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts], device=device)
         self._keys_B = np.array(keys, dtype=np.uint64)
         self._rows = list(range(len(prompts)))
+        self._lengths = [len(ids) for ids in prompts]
         self._cache = DynamicCache(config=model.config)
 
     def run(self, config: SamplingConfig, seed: int, stop_ids: frozenset[int], context: int) -> list[Sample]:
         count = len(self._rows)
         tokens: list[list[int]] = [[] for _ in range(count)]
         scores: list[list[float]] = [[] for _ in range(count)]
-        ended = [False] * count
-        for position in range(min(config.max_tokens, context - int(self._mask_BT.sum(1).max()))):
+        finished, ended = [False] * count, [False] * count
+        # each row has its own room: what an answer is must not depend on the longest prompt beside it
+        most = [min(config.max_tokens, context - length) for length in self._lengths]
+        for position in range(max(most)):
             logits_BV = self._forward()
             uniform_B = uniform(seed, self._keys_B, position)
             chosen_B, chosen_scores_B = choose(logits_BV, config, uniform_B)
@@ -106,17 +111,20 @@ class _Batch:
                 if not ended[row]:
                     tokens[row].append(token)
                     scores[row].append(score)
-                    ended[row] = token in stop_ids
+                    finished[row] = token in stop_ids
+                    ended[row] = finished[row] or position + 1 == most[row]
             if all(ended):
                 break
             self._advance(chosen_B, ended)
         return [
-            Sample(tokens=tuple(tokens[row]), log_probabilities=tuple(scores[row]), finished=ended[row])
+            Sample(tokens=tuple(tokens[row]), log_probabilities=tuple(scores[row]), finished=finished[row])
             for row in range(count)
         ]
 
     def _forward(self) -> Tensor:
-        positions_BT = (self._mask_BT.cumsum(1) - 1).clamp(min=0)[:, -self._ids_BT.shape[1] :]
+        # a row that ended at the context's end may wait for the others: it stays at the last position
+        last = self._model.config.max_position_embeddings - 1
+        positions_BT = (self._mask_BT.cumsum(1) - 1).clamp(min=0, max=last)[:, -self._ids_BT.shape[1] :]
         output = self._model(
             input_ids=self._ids_BT,
             attention_mask=self._mask_BT,

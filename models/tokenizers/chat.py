@@ -10,16 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from jinja2 import TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
 from models.tokenizers.special import ASSISTANT, END, END_OF_TEXT, PAD, USER
-
-Message = Mapping[str, str]
+from models.tokenizers.template import LONGEST_TEMPLATE, Message, render, render_here
 
 ROLES = ("system", "user", "assistant")
-LONGEST_TEMPLATE = 20_000  # characters
+TEMPLATE_FILE = "chat_template.jinja"  # where newer models keep what older ones keep in tokenizer_config.json
 # One turn a line; a system message, which no token of its own stands for, is spoken as a user's turn.
 TEMPLATE = (
     "{% for message in messages %}"
@@ -28,25 +25,28 @@ TEMPLATE = (
     "{% endfor %}"
     f"{{% if add_generation_prompt %}}{ASSISTANT}{{% endif %}}"
 )
-_MARK = "\ue000{}\ue001"  # private-use characters: no text of a template holds them
+# Private-use characters: no text of a template holds them, and a template that strips texts leaves them.
+_MARK_START, _MARK_END = "\ue000", "\ue001"
+_UNORDERED = "the chat template leaves out, repeats or reorders messages; no dialogue can be built with it"
 
 
 class ChatTokenizer:
     """A tokenizer with its chat template; `end_id` ends an answer, `end_of_text_id` a document."""
 
-    FILES: ClassVar[tuple[str, ...]] = ("tokenizer.json", "tokenizer_config.json")
+    FILES: ClassVar[tuple[str, ...]] = ("tokenizer.json", "tokenizer_config.json", TEMPLATE_FILE)
 
-    def __init__(self, tokenizer: Tokenizer, *, template: str, end: str, end_of_text: str, pad: str) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, *, template: str, end: str, end_of_text: str, pad: str, beginning: str = ""
+    ) -> None:
         if len(template) > LONGEST_TEMPLATE:
             raise ValueError(f"the chat template has {len(template)} characters; at most {LONGEST_TEMPLATE} are read")
-        self._specials = tokenizer
-        # a second copy that reads special tokens in a text as text
-        self._plain = Tokenizer.from_str(tokenizer.to_str())
+        # two copies: one for the template's own text, one that reads special tokens in a text as text
+        self._specials, self._plain = (Tokenizer.from_str(tokenizer.to_str()) for _ in range(2))
         self._plain.encode_special_tokens = True
         for each in (self._specials, self._plain):
             each.no_padding()
             each.no_truncation()
-        self.template = template
+        self.template, self.beginning = template, beginning
         self.end, self.end_of_text, self.pad = end, end_of_text, pad
         self.end_id, self.end_of_text_id, self.pad_id = (self._special_id(token) for token in (end, end_of_text, pad))
         self.special_ids = frozenset(
@@ -68,7 +68,8 @@ class ChatTokenizer:
         except Exception as error:  # the library raises bare Exceptions
             raise ValueError(f"{path}: not a tokenizer ({error}); a model's folder has one") from error
         settings = _settings(folder / "tokenizer_config.json")
-        if "chat_template" not in settings:
+        template = _template(folder, settings)
+        if template is None:
             if tokenizer.token_to_id(END) is not None:
                 return cls.ours(tokenizer)
             return cls._adopted(tokenizer, settings)
@@ -77,8 +78,8 @@ class ChatTokenizer:
         if end is None or end_of_text is None:
             raise ValueError(f"{folder / 'tokenizer_config.json'}: names no eos_token; answers could not end")
         pad = _content(settings.get("pad_token")) or end_of_text
-        template = str(settings["chat_template"])
-        return cls(tokenizer, template=template, end=end, end_of_text=end_of_text, pad=pad)
+        beginning = _content(settings.get("bos_token")) or ""
+        return cls(tokenizer, template=template, end=end, end_of_text=end_of_text, pad=pad, beginning=beginning)
 
     @classmethod
     def _adopted(cls, tokenizer: Tokenizer, settings: Mapping[str, Any]) -> "ChatTokenizer":
@@ -88,7 +89,7 @@ class ChatTokenizer:
             raise ValueError("tokenizer_config.json names neither a chat_template nor an eos_token; add one of them")
         template = (
             "{% for message in messages %}"
-            "{% if message.role == 'assistant' %}Answer: {{ message.content }}" + end + "\n"
+            "{% if message.role == 'assistant' %}Answer: {{ message.content }}{{ eos_token }}\n"
             "{% else %}Question: {{ message.content }}\n{% endif %}"
             "{% endfor %}{% if add_generation_prompt %}Answer: {% endif %}"
         )
@@ -107,6 +108,7 @@ class ChatTokenizer:
             "pad_token": self.pad,
             "clean_up_tokenization_spaces": False,
             "tokenizer_class": "PreTrainedTokenizerFast",
+            **({"bos_token": self.beginning} if self.beginning else {}),
         }
         text = json.dumps(settings, ensure_ascii=False, indent=1, sort_keys=True)
         (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
@@ -175,30 +177,22 @@ class ChatTokenizer:
         return self._skeletons[key]
 
     def _rendered(self, roles: tuple[str, ...], answering: bool) -> list[list[int] | int]:
-        marks = [_MARK.format(place) for place in range(len(roles))]
+        marks = [f"{_MARK_START}{place}{_MARK_END}" for place in range(len(roles))]
         messages = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
-        text = render(self.template, messages, answering, eos_token=self.end)
+        rendered = render_here if self.template == TEMPLATE else render
+        text = rendered(self.template, messages, answering, bos_token=self.beginning, eos_token=self.end)
         parts: list[list[int] | int] = []
         for place, mark in enumerate(marks):
             before, found, text = text.partition(mark)
-            if not found:
-                raise ValueError("the chat template leaves out or reorders messages; no dialogue can be built with it")
+            if not found or _MARK_START in before:
+                raise ValueError(_UNORDERED)
             parts += [self._own(before), place]
+        if _MARK_START in text:
+            raise ValueError(_UNORDERED)
         return [*parts, self._own(text)]
 
     def _own(self, text: str) -> list[int]:
         return list(self._specials.encode(text, add_special_tokens=False).ids) if text else []
-
-
-def render(template: str, messages: Sequence[Message], answering: bool, *, eos_token: str) -> str:
-    """The template's text in a sandbox; ValueError for one that is broken or reaches outside."""
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    try:
-        return environment.from_string(template).render(
-            messages=list(messages), add_generation_prompt=answering, bos_token="", eos_token=eos_token
-        )
-    except (TemplateError, TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"the chat template cannot be rendered ({error})") from error
 
 
 def _settings(path: Path) -> dict[str, Any]:
@@ -206,8 +200,17 @@ def _settings(path: Path) -> dict[str, Any]:
         return {}
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: not readable as JSON ({error})") from error
+
+
+def _template(folder: Path, settings: Mapping[str, Any]) -> str | None:
+    """The folder's chat template, from either of the two places where models keep it."""
+    path = folder / TEMPLATE_FILE
+    found = path.read_text(encoding="utf-8") if path.is_file() else settings.get("chat_template")
+    if found is not None and not isinstance(found, str):
+        raise ValueError(f"{folder}: has several chat templates; keep the one that is meant, as {TEMPLATE_FILE}")
+    return found
 
 
 def _content(token: object) -> str | None:

@@ -53,6 +53,7 @@ def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
 
 def check_dialogues(dialogues: Sequence[Dialogue], tokenizer: ChatTokenizer) -> None:
     """The preflight: ValueError when an answer has nothing to learn, or its end is not learned."""
+    check_template(tokenizer)
     for dialogue in dialogues:
         said = [token for token, learned in zip(dialogue.ids, dialogue.said, strict=True) if learned]
         shown = tokenizer.decode(dialogue.ids, skip_special_tokens=False)
@@ -63,6 +64,28 @@ def check_dialogues(dialogues: Sequence[Dialogue], tokenizer: ChatTokenizer) -> 
                 f"the end token {tokenizer.end} stands outside of the loss mask, the answer ends with "
                 f"{tokenizer.token(said[-1])!r}: the model would never stop; mend the chat template ({shown!r})"
             )
+
+
+def check_template(tokenizer: ChatTokenizer) -> None:
+    """ValueError when the template does not end an earlier answer as it is learned: with the end token."""
+    answer, following = "\ue100", "\ue101"  # private-use characters: found again between what the template says
+    said = (("user", ""), ("assistant", answer), ("user", following))
+    ids = tokenizer.encode_prompt([{"role": role, "content": text} for role, text in said])
+    after = _after(ids, tokenizer.encode_text(answer))
+    between = after[: len(after) - len(_after(after, tokenizer.encode_text(following)))]
+    if tokenizer.end_id not in between:
+        raise ValueError(
+            f"the chat template drops the end token {tokenizer.end}: after an answer it goes on with "
+            f"{tokenizer.token(after[0])!r}, and the model would never stop; mend the chat template"
+        )
+
+
+def _after(ids: Sequence[int], wanted: Sequence[int]) -> Sequence[int]:
+    """What stands behind the first `wanted` in `ids`."""
+    for place in range(len(ids) - len(wanted) + 1):
+        if list(ids[place : place + len(wanted)]) == list(wanted):
+            return ids[place + len(wanted) :]
+    raise ValueError("the chat template changes the texts of a dialogue; none can be built with it")
 
 
 def _writer(record: Job, model: Any, tokenizer: ChatTokenizer, config: InstructConfig) -> SampleWriter:

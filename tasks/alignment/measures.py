@@ -3,6 +3,7 @@
 The rule annotator judges answers here; the reward that PPO climbs is the learned reward model's.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def measure_aligned(
     kl = kl_per_answer(models["policy"][0], models["reference"][0], tokenizer, items, answers["policy"], temperature)
     stream = open_split(Path(tokens), TEST_SPLIT)
     plain = {name: measure(model, stream) for name, (model, _) in models.items()}
-    loss = ratio_interval((plain["policy"].nats - plain["reference"].nats) / 0.6931471805599453, plain["policy"].bytes)
+    loss = ratio_interval((plain["policy"].nats - plain["reference"].nats) / math.log(2), plain["policy"].bytes)
     return {
         "annotator": annotator.NAME,
         "rule": annotator.rule_digest(),

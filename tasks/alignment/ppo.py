@@ -64,7 +64,7 @@ def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
     record = replace(record, runtime={**record.runtime, "precision": "fp32"})
     model, tokenizer = load_model(record.input("base"))
     reward, _ = load_reward_model(record.input("reward"))
-    policy = PolicyWithValue(model)
+    policy = PolicyWithValue(without_dropout(model))
     models = Models(policy=policy, reference=_frozen(load_weights(record.input("base"))), reward=_frozen(reward))
     context = int(model.config.max_position_embeddings)
     prompts = _prompts(record, tokenizer, context - config.rollouts.max_answer_tokens)
@@ -84,13 +84,23 @@ def _frozen(module: Any) -> Any:
     return module.eval().requires_grad_(False)
 
 
+def without_dropout(model: Any) -> Any:
+    """The model with every dropout at 0: with it on, even the first minibatch's ratio would not be 1."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if hasattr(module, "attention_dropout"):
+            module.attention_dropout = 0.0
+    return model
+
+
 def _prompts(record: Job, tokenizer: ChatTokenizer, longest: int) -> list[list[int]]:
     items = read_items(record.input("instructions") / "train.jsonl")
     found = [tokenizer.encode_prompt([{"role": "user", "content": item.prompt}]) for item in items]
     fitting = [ids for ids in found if len(ids) <= longest]
     if not fitting:
         raise ValueError(
-            f"no prompt leaves room for an answer: all have more than {longest} tokens; shorten max_answer"
+            f"no prompt leaves room for an answer: all have more than {longest} tokens; lower max_answer_tokens"
         )
     return fitting
 
@@ -125,9 +135,9 @@ class ClippedPolicy:
             # k3 (Schulman 2020): never negative, and 0 at the first minibatch of a rollout
             approximate_kl = ((log_ratio_BT.exp() - 1 - log_ratio_BT) * actions_BT).sum()
             sums = {
-                "loss": float(total),
-                "policy_loss": float(policy_total),
-                "value_loss": float(value_total),
+                "loss": float(total.detach()),
+                "policy_loss": float(policy_total.detach()),
+                "value_loss": float(value_total.detach()),
                 "clip_fraction": float((clipped_BT * actions_BT).sum()),
                 "approximate_kl": float(approximate_kl),
             }

@@ -75,6 +75,8 @@ def token_nats(model: Any, stream: TokenStream, stride: int, end: int) -> npt.ND
     """-ln p of every token up to `end`; the first of the stream, which nothing precedes, costs ln V."""
     context = int(model.config.max_position_embeddings)
     device = next(model.parameters()).device
+    if not 1 <= stride <= context:
+        raise ValueError(f"stride: expected 1 to {context} tokens, the model's context, found {stride}")
     nats = np.empty(end)
     nats[0] = math.log(model.config.vocab_size)
     windows = list(_windows(end, context, stride))

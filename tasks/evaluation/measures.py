@@ -117,7 +117,7 @@ def compare_models(models: Mapping[str, str], instructions: str, tokens: str, ma
     folder = Path(instructions)
     unseen, held_out = read_items(folder / "valid.jsonl"), read_items(folder / "held_out.jsonl")
     shown = first_by_hash([*unseen, *held_out], SHOWN_PROMPTS)
-    rows = [{"prompt": item["prompt"], "expected": item["answer"], "task": item["task"]} for item in shown]
+    rows = [{"prompt": item["prompt"], "gold": item["answer"], "task": item["task"]} for item in shown]
     table: Figures = {}
     for name, path in models.items():
         network, tokenizer = load_model(Path(path))

@@ -53,6 +53,7 @@ class ReleaseGate:
     """The candidate's score on held-out questions against the model in production: not worse by more than this."""
 
     max_loss_exact_match: float = 0.02
+    min_items: int = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,12 +176,16 @@ def judge_align(figures: Figures, gate: AlignGate) -> Verdict:
 def judge_release(figures: Figures, gate: ReleaseGate) -> Verdict:
     """`figures`: "candidate", "production" (None for a first model) and "over_production", exact match on one set."""
     if figures.get("production") is None:
-        checks: tuple[Check, ...] = (
-            Check(rule="first", passed=True, reason="nothing was in production: the gates before this one decide"),
-        )
+        score = figures["candidate"]["value"]
+        reason = f"nothing was in production: the gates before this one decide (exact match {score:.4f})"
+        checks: tuple[Check, ...] = (Check(rule="first", passed=math.isfinite(score), reason=reason),)
         before = float("nan")
     else:
-        checks = (_above("exact match over production", figures["over_production"], -gate.max_loss_exact_match),)
+        difference = figures["over_production"]
+        checks = (
+            _enough("held-out questions", difference["n"], gate.min_items),
+            _above("exact match over production", difference, -gate.max_loss_exact_match),
+        )
         before = figures["production"]["value"]
     return _verdict(
         "release", checks, metric="exact match", unit="held-out questions; before: the model in production",
@@ -212,16 +217,18 @@ def _enough(what: str, count: int, least: int) -> Check:
 
 
 def _above(what: str, interval: Figures, bound: float) -> Check:
-    """The whole interval of a difference lies above the bound; a figure that is no number fails."""
-    return Check(
-        rule=what, passed=interval["low"] > bound, reason=_spoken(what, interval, f"must lie above {bound:+.3g}")
-    )
+    """The whole interval of a difference lies above the bound; a figure that is no number, or endless, fails."""
+    passed = _is_finite(interval) and interval["low"] > bound
+    return Check(rule=what, passed=passed, reason=_spoken(what, interval, f"must lie above {bound:+.3g}"))
 
 
 def _below(what: str, interval: Figures, bound: float) -> Check:
-    return Check(
-        rule=what, passed=interval["high"] < bound, reason=_spoken(what, interval, f"must lie below {bound:+.3g}")
-    )
+    passed = _is_finite(interval) and interval["high"] < bound
+    return Check(rule=what, passed=passed, reason=_spoken(what, interval, f"must lie below {bound:+.3g}"))
+
+
+def _is_finite(interval: Figures) -> bool:
+    return all(math.isfinite(interval[name]) for name in ("low", "value", "high"))
 
 
 def _spoken(what: str, interval: Figures, rule: str) -> str:

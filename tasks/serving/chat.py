@@ -3,24 +3,22 @@
 Shapes: T tokens, V vocabulary.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from models.tokenizers.chat import encode_prompt
+from models.tokenizers.chat import ChatTokenizer
+from models.tokenizers.template import Message
 
-SPECIAL_TOKENS = ("<|endoftext|>", "<|pad|>", "<|user|>", "<|assistant|>", "<|end|>")
 UNFINISHED = "\ufffd"  # what a decoder says of bytes that are no whole character, or not yet
 SHORTEST_ANSWER = 16  # tokens; a prompt that leaves less room than this is refused, not answered with a stump
-
-Message = Mapping[str, str]
 
 
 def chat_reply(
     model: Any,
-    tokenizer: Any,
+    tokenizer: ChatTokenizer,
     messages: Sequence[Message],
     *,
     max_tokens: int,
@@ -36,15 +34,16 @@ def chat_reply(
         raise ValueError(f"expected max_tokens >= 1 and temperature >= 0, found {max_tokens} and {temperature}")
     ids = fitting_prompt(tokenizer, messages, context=int(model.config.max_position_embeddings), wanted=max_tokens)
     room = int(model.config.max_position_embeddings) - len(ids)
-    tokens = _sampled(model, ids, min(max_tokens, room), temperature, seed, special_ids(tokenizer))
+    stops = {*tokenizer.special_ids, tokenizer.end_id, tokenizer.end_of_text_id}
+    tokens = _sampled(model, ids, min(max_tokens, room), temperature, seed, stops)
     return pieces(tokenizer, tokens)
 
 
-def fitting_prompt(tokenizer: Any, messages: Sequence[Message], *, context: int, wanted: int) -> list[int]:
+def fitting_prompt(tokenizer: ChatTokenizer, messages: Sequence[Message], *, context: int, wanted: int) -> list[int]:
     """The ids of the latest turns that leave room for `wanted` tokens, or for a short answer after the last one."""
     kept = list(messages)
     while True:
-        ids: list[int] = encode_prompt(tokenizer, kept)
+        ids = tokenizer.encode_prompt(kept)
         alone = len(kept) <= 1
         if len(ids) + (min(SHORTEST_ANSWER, wanted) if alone else wanted) <= context:
             return ids
@@ -55,24 +54,20 @@ def fitting_prompt(tokenizer: Any, messages: Sequence[Message], *, context: int,
         kept = kept[2:] if len(kept) > 2 else kept[1:]  # a question goes together with its answer
 
 
-def special_ids(tokenizer: Any) -> set[int]:
-    return {found for token in SPECIAL_TOKENS if (found := tokenizer.token_to_id(token)) is not None}
-
-
-def pieces(tokenizer: Any, tokens: Iterable[int]) -> Iterator[str]:
+def pieces(tokenizer: ChatTokenizer, tokens: Iterable[int]) -> Iterator[str]:
     """Text as soon as its characters are whole: a Korean syllable may be spread over three tokens."""
     ids: list[int] = []
     said = ""
     for token in tokens:
         ids.append(token)
-        text = str(tokenizer.decode(ids, skip_special_tokens=False)).rstrip(UNFINISHED)
+        text = tokenizer.decode(ids, skip_special_tokens=False).rstrip(UNFINISHED)
         if len(text) > len(said) and text.startswith(said):
             yield text[len(said) :]
             said = text
 
 
 def _sampled(
-    model: Any, ids: Sequence[int], max_tokens: int, temperature: float, seed: int, stops: set[int]
+    model: Any, ids: Sequence[int], max_tokens: int, temperature: float, seed: int, stops: Set[int]
 ) -> Iterator[int]:
     """Token after token until a special one, each from (seed, its position) alone."""
     device = next(model.parameters()).device

@@ -57,15 +57,17 @@ class Checkpoints:
         try:
             for name, group in tensors.items():
                 save_file(dict(group), temporary / f"{name}.safetensors")
-            state = {"step": step, "identity": self._identity, **record}
+            state = {**record, "step": step, "identity": self._identity}
             _write_text(temporary / STATE, json.dumps(state, sort_keys=True, indent=1))
             sums = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
             _write_text(temporary / MANIFEST, json.dumps(sums, sort_keys=True, indent=1))
-            for path in temporary.iterdir():
+            for path in [*temporary.iterdir(), temporary]:
                 _sync(path)
-        except OSError:
+        except (OSError, SafetensorError) as error:  # the library wraps what the system says
             shutil.rmtree(temporary, ignore_errors=True)
-            raise
+            raise OSError(
+                f"{final}: the checkpoint cannot be written ({error}); the older ones are as they were"
+            ) from error
         if self._lease is not None:
             self._lease.check()
         shutil.rmtree(final, ignore_errors=True)
@@ -107,15 +109,17 @@ class Checkpoints:
 
 
 def check(path: Path) -> tuple[bool, str]:
-    """(True, "") or (False, what is wrong): every file of the manifest is there and has its sha256."""
+    """(True, "") or (False, what is wrong): exactly the files of the manifest are there and have their sha256."""
     try:
         sums = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         for name, expected in sums.items():
             if _sha256(path / name) != expected:
                 return False, f"{name} has changed"
-        load_names = [name for name in sums if name.endswith(".safetensors")]
-        return (True, "") if STATE in sums and load_names else (False, "files are missing")
-    except (OSError, ValueError, AttributeError, SafetensorError) as error:
+        present = {each.name for each in path.iterdir()} - {MANIFEST}
+        if present != set(sums) or STATE not in sums:
+            return False, "files are missing or were added"
+        return True, ""
+    except (OSError, ValueError, AttributeError) as error:
         return False, str(error)
 
 

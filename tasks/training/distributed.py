@@ -4,12 +4,15 @@ Sums only: an average over ranks of averages over unequal shares is no average, 
 releases (pytorch issue 162338).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +54,30 @@ class Ranks:
         return float(tensor)
 
     def sums(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Sums by name; a rank without a row to learn from has no names, and counts as zero."""
         if self.world == 1:
             return dict(values)
-        names = sorted(values)
-        tensor = torch.tensor([values[name] for name in names], dtype=torch.float64)
-        dist.all_reduce(tensor)
-        return dict(zip(names, tensor.tolist(), strict=True))
+        gathered: list[dict[str, float]] = [{} for _ in range(self.world)]
+        dist.all_gather_object(gathered, dict(values))
+        names = sorted({name for each in gathered for name in each})
+        return {name: sum(each.get(name, 0.0) for each in gathered) for name in names}
+
+    def of_first(self, value: Value) -> Value:
+        """The first rank's value, on every rank: what one machine measured may not differ from another's."""
+        if self.world == 1:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values, src=0)
+        return values[0]
+
+    def first_before_others(self, action: Callable[[], Value]) -> Value:
+        """`action` on every rank, on the first one before all others: it may put the folder in order."""
+        if self.world > 1 and not self.first:
+            dist.barrier()
+        result = action()
+        if self.world > 1 and self.first:
+            dist.barrier()
+        return result
 
     def any(self, flag: bool) -> bool:
         """True on every rank when it is on one: all stop together."""

@@ -96,12 +96,14 @@ def train(
     ranks.self_test()
     optimizer = Optimizer(module, config.optimizer)
     state = TrainState(steps=config.steps)
-    saved = checkpoints.latest()
+    saved = ranks.first_before_others(checkpoints.latest)
     note = ""
     if saved is None:
-        decided = decide(
-            runtime, module, batch_sequences=config.batch_sequences // ranks.world, sequence_tokens=sequence_tokens
+        share_of_batch = -(-config.batch_sequences // ranks.world)
+        decided = ranks.of_first(
+            decide(runtime, module, batch_sequences=share_of_batch, sequence_tokens=sequence_tokens)
         )
+        torch.set_num_threads(decided.threads)
     else:
         decided = Decided(**saved.record["decided"])
         torch.set_num_threads(decided.threads)

@@ -52,12 +52,13 @@ def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
 
 
 def _model(record: Job, config: PretrainConfig) -> tuple[Any, ChatTokenizer]:
-    if "base" in record.inputs:
-        return load_model(record.input("base"))
-    tokenizer = ChatTokenizer.load(record.input("tokenizer"))
+    base = load_model(record.input("base")) if "base" in record.inputs else None
+    tokenizer = base[1] if base else ChatTokenizer.load(record.input("tokenizer"))
     index = read_index(record.input("tokens"))
     if index["vocabulary"] != tokenizer.vocabulary or index["end_id"] != tokenizer.end_of_text_id:
         raise ValueError(f"{record.input('tokens')}: was encoded with another tokenizer; run the data stages again")
+    if base:
+        return base
     torch.manual_seed(step_seed(record.seed, -1))
     model = build_llama(
         config.architecture,

@@ -10,6 +10,15 @@ SAMPLES_FILE = "samples.jsonl"
 def read_samples(folder: Path) -> list[dict[str, Any]]:
     """What was kept, the last of each (step, prompt); a resumed training writes some of them twice."""
     path = folder / SAMPLES_FILE
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    records = [json.loads(line) for line in lines if line.endswith("}")]
+    # bytes and their line ends alone: a young model also says U+2028 and others that end a line of text
+    lines = path.read_bytes().split(b"\n") if path.is_file() else []
+    records = [record for line in lines if (record := _parsed(line)) is not None]
     return list({(record["step"], record["prompt"]): record for record in records}.values())
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """None for what a killed writer left of a line, and for what was written behind it."""
+    try:
+        return dict(json.loads(line))
+    except (ValueError, TypeError):
+        return None

@@ -119,6 +119,12 @@ def job_in(tmp_path: Path) -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
+def make_job() -> Callable[..., dict[str, Any]]:
+    """`job_in` for fixtures that live longer than a test: make_job(folder, "name", config, base=...)."""
+    return job_record
+
+
+@pytest.fixture(scope="session")
 def half_taught(base: Path, instructions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model that says the right letter sometimes, and ends sometimes."""
     torch.set_num_threads(1)

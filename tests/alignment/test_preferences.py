@@ -99,4 +99,4 @@ def test_questions_whose_answers_never_differ_are_refused(
 @pytest.mark.parametrize("changed", [{"train_prompts": 0}, {"valid_prompts": 0}, {"answers_per_prompt": 1}])
 def test_settings_that_can_give_no_pair_are_refused(changed: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="at least 2 answers_per_prompt"):
-        PreferenceConfig(**changed)  # type: ignore[arg-type]
+        PreferenceConfig(**changed)

@@ -47,7 +47,7 @@ def worth(answer: str) -> int:
 def planted(count: int, seed: int) -> list[Pair]:
     """Three letters against three letters: the sum of their worths decides, and nothing that is written says so."""
     chance = random.Random(seed)
-    pairs = []
+    pairs: list[Pair] = []
     while len(pairs) < count:
         one, other = ("".join(chance.choices(LETTERS, k=3)) for _ in range(2))
         if abs(worth(one) - worth(other)) >= 2:
@@ -78,7 +78,7 @@ def test_the_loss_is_ln_2_where_nothing_is_told_apart_and_ignores_a_constant() -
 def test_the_gradient_over_all_pairs_of_one_prompt_sums_to_0() -> None:
     rewards = torch.tensor([0.3, -1.2, 0.9, 2.0], dtype=torch.float64, requires_grad=True)
     better, worse = torch.triu_indices(4, 4, 1)
-    bradley_terry(rewards[better] - rewards[worse]).sum().backward()
+    bradley_terry(rewards[better] - rewards[worse]).sum().backward()  # type: ignore[no-untyped-call]
     assert rewards.grad is not None
     assert float(rewards.grad.sum()) == pytest.approx(0, abs=1e-12)
     # by hand, of the last: each of three pairs pulls it down by sigmoid of how far it leads
@@ -105,7 +105,7 @@ def test_equal_answers_teach_nothing(tokenizer: ChatTokenizer, reward_model: Cal
     batch = pair_batch(PairBatches([pair("abc", "abc")], tokenizer, 64, batch_sequences=1, seed=0).pairs, 1)
     loss = PairwisePreference().loss(reward, batch)
     assert loss.sums == {"loss": pytest.approx(math.log(2), abs=1e-6), "accuracy": 0.0}  # a tie is not told right
-    loss.total.backward()
+    loss.total.backward()  # type: ignore[no-untyped-call]
     assert reward.head.weight.grad is not None
     assert float(reward.head.weight.grad.abs().max()) < 1e-6
 

@@ -1,11 +1,13 @@
 """One thread, a tiny decoder and its tokenizer."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from models.catalogue import save_model
 from models.llama import LlamaShape, build_llama
 from models.tokenizers import bpe
 from models.tokenizers.chat import ChatTokenizer
@@ -41,3 +43,9 @@ def model(tokenizer: ChatTokenizer) -> Any:
         if parameter.dim() >= 2:
             parameter.data.mul_(8)  # a fresh model says nearly the same everywhere; this one has opinions
     return built.eval()
+
+
+@pytest.fixture
+def folder(model: Any, tokenizer: ChatTokenizer, tmp_path: Path) -> Path:
+    save_model(tmp_path / "model", model, tokenizer)
+    return tmp_path / "model"

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from models.catalogue import save_model
 from models.heads import (
@@ -48,7 +49,13 @@ def batch(rows: list[Row], width: int, side: str) -> tuple[torch.Tensor, torch.T
     return torch.tensor(ids), torch.tensor(mask), torch.tensor(said)
 
 
-def test_a_reward_does_not_depend_on_amount_and_side_of_padding(reward: RewardModel) -> None:
+@pytest.mark.parametrize("positions", ["rotary", "learned"])
+def test_a_reward_does_not_depend_on_amount_and_side_of_padding(reward: RewardModel, positions: str) -> None:
+    """Learned positions would notice a token that stands elsewhere; rotary ones only see distances."""
+    if positions == "learned":
+        torch.manual_seed(2)
+        config = GPT2Config(vocab_size=300, n_positions=48, n_embd=32, n_layer=1, n_head=2, initializer_range=0.3)
+        reward = RewardModel(GPT2LMHeadModel(config)).eval()
     rows: list[Row] = [(PROMPT, ANSWER), (PROMPT[:3], ANSWER[1:]), (PROMPT * 3, ANSWER * 2)]
     with torch.no_grad():
         alone = torch.cat([reward(*batch([row], len(row[0]) + len(row[1]), "right")) for row in rows])

@@ -123,6 +123,8 @@ def test_an_answer_ends_where_its_own_context_ends(model: Any, positions: str) -
     answers = drawn(model, prompts, max_tokens=20)
     assert [len(answer.tokens) for answer in answers] == [2, 1, *[20] * len(PROMPTS)]
     assert not any(answer.finished for answer in answers)
+    # one of seven that has ended stays in the batch, and must not be asked for a position that there is not
+    assert [len(answer.tokens) for answer in drawn(model, [[6] * 47, *PROMPTS], max_tokens=20)] == [1, *[20] * 6]
     keys = range(2, 2 + len(PROMPTS))
     assert all(map(close, answers[2:], drawn(model, PROMPTS, max_tokens=20, keys=list(keys))))
 

@@ -114,7 +114,10 @@ def folder(tokenizer: ChatTokenizer, tmp_path_factory: pytest.TempPathFactory) -
     path = tmp_path_factory.mktemp("model") / "aligned"
     shape = LlamaShape(layers=1, width=32, heads=2, kv_heads=2, feed_forward=64, context=64)
     model = build_llama(shape, vocabulary=261, end_id=0, pad_id=1)
-    model.get_input_embeddings().weight.data[:5] = 0  # a fresh model repeats the last token, which is a special one
+    for parameter in model.parameters():
+        if parameter.dim() == 2:
+            parameter.data.mul_(20)  # a fresh model repeats its last token
+    model.get_input_embeddings().weight.data[:5] = 0  # and this one never ends
     save_model(path, model, tokenizer)
     write_artifact(path, kind="aligned")
     return path

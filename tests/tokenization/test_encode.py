@@ -99,7 +99,7 @@ def blocks():
         read.append(line)
         yield [line]
 if __name__ == "__main__":
-    with encoding._encoders(folder / "tokenizer", 1) as encode_all:
+    with encoding._encoders(folder / "tokenizer", "<|endoftext|>", 1) as encode_all:
         results = encode_all(blocks())
         next(results)
         print(len(read))

@@ -11,7 +11,7 @@ from tokenizers import AddedToken, Tokenizer
 from models.tokenizers import bpe
 from models.tokenizers.chat import TEMPLATE, ChatTokenizer
 from models.tokenizers.special import SPECIAL_TOKENS
-from models.tokenizers.template import LONGEST_TEMPLATE, render
+from models.tokenizers.template import LONGEST_TEMPLATE
 
 TEXTS = ["Numbers are added with the plus sign.\n" * 3, "모든 국민은 법 앞에 평등하다.\n" * 3]
 END_OF_TEXT, PAD, USER, ASSISTANT, END = range(5)
@@ -137,6 +137,7 @@ def test_a_template_that_strips_keeps_what_was_written(fitted: Tokenizer) -> Non
         "{% for message in messages | reverse %}{{ message.content }}{% endfor %}",
         "{% for message in messages[1:] %}{{ message.content }}{% endfor %}",
         "{% for message in messages %}{{ message.content }}{{ message.content }}{% endfor %}",
+        "{{ messages[0].content }}{% for message in messages %}{{ message.content }}{% endfor %}",
         "{% for message in messages %}{{ message.content }}{% endfor %}{{ messages[0].content }}",
         "{% for message in messages %}{{ message.content | tojson }}{% endfor %}",
         "nothing",
@@ -156,33 +157,6 @@ def test_a_template_that_rewrites_earlier_turns_has_no_loss_mask(fitted: Tokeniz
         chat.encode_dialogue(DIALOGUE)
 
 
-HOSTILE = [
-    ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "SecurityError"),
-    ("{{ messages.__class__.__base__ }}", "SecurityError"),
-    ("{{ cycler.__init__.__globals__.os.system('true') }}", "SecurityError"),
-    ("{{ messages.append(1) }}", "SecurityError"),
-    ("{% include '/etc/passwd' %}", "TypeError"),
-    ("{{ raise_exception('roles must alternate') }}", "roles must alternate"),
-    ("{{ strftime_now('%d') }}", "undefined"),
-    ("{% for message in messages %}", "TemplateSyntaxError"),
-    ("{{ 1 / 0 }}", "ZeroDivisionError"),
-    ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "RecursionError"),
-    ("{{ 'x' * 10 ** 9 }}", "MemoryError|512 MB"),
-    ("{{ range(10 ** 9) }}", "OverflowError"),
-    ("{% for a in range(9999) %}{{ 'x' * 10000 }}{% endfor %}", "more than 1,000,000 characters"),
-    ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "more than 1 s"),
-    ("{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}", "more than 1 s"),
-]
-
-
-@pytest.mark.parametrize(("template", "reason"), HOSTILE)
-def test_a_hostile_template_is_refused_in_time(fitted: Tokenizer, template: str, reason: str) -> None:
-    started = time.monotonic()
-    with pytest.raises(ValueError, match=f"the chat template cannot be rendered .*({reason})"):
-        foreign(fitted, template).encode_prompt(ASKED)
-    assert time.monotonic() - started < 10  # two on an idle machine
-
-
 def test_a_template_has_a_length(fitted: Tokenizer) -> None:
     assert LONGEST_TEMPLATE == 20_000
     with pytest.raises(ValueError, match="has 20001 characters; at most 20000 are read"):
@@ -197,10 +171,6 @@ def test_a_rendered_template_is_kept(fitted: Tokenizer) -> None:
     for number in range(200):
         chat.encode_prompt([said("user", str(number))])
     assert time.monotonic() - started < 1  # 200 processes would take ten times as long
-
-
-def test_a_template_gets_text_of_any_language() -> None:
-    assert render("{{ messages[0].content }}\u2028한", [said("user", "법 👩‍🔧\x00")], True) == "법 👩‍🔧\x00\u2028한"
 
 
 @pytest.mark.parametrize("text", ["모든 국민은 법 앞에 평등하다.", "한국어 👩‍🔧, é ạ̈\n", "\u202e\u2028\x00\r\n", ""])
