@@ -143,7 +143,7 @@ def _start_prefect(settings: Settings, record: dict[str, Any], port: int) -> Non
         "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(_origins(port)),
     }
-    command = ["-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
+    command = ["-m", "infra.prefect_server", "server", "start", "--host", HOST, "--port", str(port)]
     _start(settings, record, "prefect", command, environment, url=url)
     record["prefect"]["environment"] = {"PREFECT_API_AUTH_STRING": password}
     _write(settings, record)

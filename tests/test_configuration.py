@@ -38,7 +38,7 @@ def test_builds_nested_frozen_dataclasses() -> None:
     ],
 )
 def test_refuses_with_the_key_and_the_mend(values: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match="tiny.yaml") as caught:
+    with pytest.raises(ValueError, match=r"tiny\.yaml") as caught:
         build(Stage, values, where="tiny.yaml")
     assert message in str(caught.value)
 
