@@ -52,6 +52,7 @@ def _carry_out(options: argparse.Namespace, settings: Any, recipe: Any, display:
             session.opened(settings, recipe, display, command=command, start_from=options.start_from) as opened,
             concluding(opened, record),
         ):
+            opened.check_inputs()
             with opened.clock.part("start-up"):
                 from flows.lifecycle import lifecycle
             lifecycle(recipe.name, list(options.assignments), options.stage)

@@ -18,6 +18,7 @@ from infra import processes, tracking, workers
 from infra.database import runs, sessions
 from infra.settings import Settings
 from infra.workers import WorkerFailed, Workers
+from tasks.corpus.corpora import load_corpus
 
 RESUMABLE = ("crashed", "interrupted", "preempted", "failed")
 
@@ -50,6 +51,13 @@ class Session:
     outcomes: list[dict[str, Any]] = field(default_factory=list)
     mlflow_run: str | None = None
     _validated: bool = False
+
+    def check_inputs(self) -> None:
+        """Refuse a wrong corpus or recipe before any server is started; one that ran to its end before is right."""
+        load_corpus(self.settings.checkout, self.settings.home, self.recipe.data)
+        known = runs.list_runs(self.engine)
+        if not any(run["recipe_digest"] == self.recipe.digest and run["state"] == "done" for run in known):
+            self.ready_to_work()
 
     def ready_to_work(self) -> None:
         """Check the recipe key by key, in the child that the trainings need anyway, and let it start Ray meanwhile."""

@@ -76,9 +76,9 @@ def measure_aligned(
     """The rule annotator's score of sampled answers to held-out questions, policy against reference under the same
     random numbers; the KL between them on the policy's answers; bits per byte of both on plain text.
     """
-    items = read_items(Path(instructions) / "valid.jsonl")
     config = SamplingConfig(max_tokens=max_answer_tokens, temperature=temperature)
     models = {name: load_model(Path(path)) for name, path in (("policy", policy), ("reference", reference))}
+    items = _fitting(read_items(Path(instructions) / "valid.jsonl"), *models["reference"])
     answers = {name: _sampled(*models[name], items, config, seed) for name in models}
     tokenizer = models["policy"][1]
     scores = {name: _judged(tokenizer, items, found) for name, found in answers.items()}
@@ -101,6 +101,12 @@ def measure_aligned(
         },
         "finished": {name: sum(each.finished for each in found) / len(found) for name, found in answers.items()},
     }
+
+
+def _fitting(items: Sequence[InstructionItem], model: Any, tokenizer: ChatTokenizer) -> list[InstructionItem]:
+    """Questions that leave room for an answer: a tokenizer that was brought in may need many tokens for a text."""
+    context = int(model.config.max_position_embeddings)
+    return [item for item, ids in zip(items, _prompts(tokenizer, items), strict=True) if len(ids) < context]
 
 
 def _sampled(

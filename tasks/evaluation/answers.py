@@ -33,20 +33,24 @@ def ask(
     seed: int = 0,
     batch_sequences: int = 64,
 ) -> list[Answer]:
-    """One answer per prompt, each a user's turn of its own."""
+    """One answer per prompt, each a user's turn of its own; a prompt that leaves no room for one is not answered."""
     ids = [tokenizer.encode_prompt([{"role": "user", "content": prompt}]) for prompt in prompts]
+    fitting = [place for place, each in enumerate(ids) if len(each) < int(model.config.max_position_embeddings)]
     found = sample(
         model,
-        ids,
+        [ids[place] for place in fitting],
         config,
         seed=seed,
         stop_ids=frozenset({tokenizer.end_id}),
         pad_id=tokenizer.pad_id,
+        keys=fitting,
         batch_sequences=batch_sequences,
     )
-    return [
-        Answer(text=tokenizer.decode(each.tokens).strip(), finished=each.finished, tokens=each.tokens) for each in found
-    ]
+    answers = [Answer(text="", finished=False)] * len(prompts)
+    for place, each in zip(fitting, found, strict=True):
+        text = tokenizer.decode(each.tokens).strip()
+        answers[place] = Answer(text=text, finished=each.finished, tokens=each.tokens)
+    return answers
 
 
 def normalised_words(text: str) -> tuple[str, ...]:

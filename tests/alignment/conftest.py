@@ -1,7 +1,7 @@
 """A byte tokenizer, small decoders, and the jobs and folders that alignment's trainings are handed."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -24,9 +24,12 @@ SHAPE = LlamaShape(layers=2, width=32, heads=2, kv_heads=2, feed_forward=64, con
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
+def one_thread() -> Iterator[None]:
     """Small products are faster so, and their sums have one order."""
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

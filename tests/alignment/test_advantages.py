@@ -34,7 +34,11 @@ def test_smoothing_1_gives_the_reward_to_go_and_0_the_one_step_error() -> None:
     _, returns = generalised_advantages(whole, rows(VALUES), mask, discount=1.0, smoothing=1.0)
     assert close(returns[0], [0.98, 0.99, 0.97, 1.0])
     advantages, _ = generalised_advantages(whole, rows(VALUES), mask, discount=0.5, smoothing=0.0)
-    assert close(advantages[0], [-0.01 + 0.2 - 0.5, 0.02 + 0.15 - 0.4, -0.03 + 0.1 - 0.3, 1 - 0.2])
+    errors = [-0.01 + 0.2 - 0.5, 0.02 + 0.15 - 0.4, -0.03 + 0.1 - 0.3, 1 - 0.2]
+    assert close(advantages[0], errors)
+    # in between both shrink what comes later: each step back is worth .5 x .8 = .4
+    advantages, _ = generalised_advantages(whole, rows(VALUES), mask, discount=0.5, smoothing=0.8)
+    assert close(advantages[0], [sum(0.4**far * error for far, error in enumerate(errors[at:])) for at in range(4)])
 
 
 @pytest.mark.parametrize(("before", "after"), [(0, 0), (3, 0), (0, 4), (2, 5)])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -226,6 +227,22 @@ def test_a_stopped_ppo_ends_with_the_weights_of_an_unbroken_one(
     assert [*stopped.column("loss"), *resumed.column("loss")] == whole.column("loss")
     kept = sorted(path.name for path in (Path(job["folder"]) / "checkpoints").glob("step-*"))
     assert kept == ["step-00000008", "step-00000016"], "a checkpoint falls between iterations alone"
+
+
+def test_a_base_with_dropout_is_trained_without_it(
+    half_taught: Path,
+    likes_h: Path,
+    instructions: Path,
+    tmp_path: Path,
+    job_in: Callable[..., dict[str, Any]],
+    watching: Any,
+) -> None:
+    base = shutil.copytree(half_taught, tmp_path / "base")
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    (base / "config.json").write_text(json.dumps({**config, "attention_dropout": 0.5}), encoding="utf-8")
+    hook = watching()
+    run(job_in("ppo", stage(1), base=base, reward=likes_h, instructions=instructions), [hook])
+    assert hook.column("approximate_kl")[0] == hook.column("clip_fraction")[0] == 0
 
 
 def test_prompts_that_leave_no_room_for_an_answer_are_refused(

@@ -1,12 +1,14 @@
 """Preference pairs: sampled the same way twice, judged by a named rule, with the ties counted."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tasks.alignment import annotator
+from tasks.alignment.__main__ import preferences as preferences_stage
 from tasks.alignment.annotator import rule_digest
 from tasks.alignment.instructions import InstructionItem
 from tasks.alignment.preferences import (
@@ -16,6 +18,7 @@ from tasks.alignment.preferences import (
     read_pairs,
     read_preferences_index,
 )
+from tasks.artifacts import read_artifact, verify, write_artifact
 from tasks.evaluation.answers import Answer
 
 CONFIG = PreferenceConfig(train_prompts=6, valid_prompts=4, answers_per_prompt=8, max_answer_tokens=6)
@@ -100,3 +103,40 @@ def test_questions_whose_answers_never_differ_are_refused(
 def test_settings_that_can_give_no_pair_are_refused(changed: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="at least 2 answers_per_prompt"):
         PreferenceConfig(**changed)
+
+
+@pytest.fixture
+def checkout(half_taught: Path, instructions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout where the instruction set is made and an instruction-tuned model has passed its gate."""
+    monkeypatch.delenv("ESPALIER_HOME", raising=False)
+    (tmp_path / "params.yaml").write_text(
+        json.dumps({"preferences": {"own": {"train_prompts": 6, "valid_prompts": 4}}})
+    )
+    data, digest = tmp_path / ".espalier" / "data" / "own", read_artifact(half_taught).digest
+    shutil.copytree(instructions, data / "instructions")
+    write_artifact(data / "instructions", kind="instructions")
+    (data / "instruct").mkdir()
+    shutil.copy(half_taught / "artifact.json", data / "instruct")
+    shutil.copytree(half_taught, tmp_path / ".espalier" / "artifacts" / "instruct" / digest[:16])
+    return tmp_path
+
+
+def test_the_stage_labels_the_answers_of_the_promoted_model(checkout: Path) -> None:
+    preferences_stage("own", checkout)
+    data = checkout / ".espalier" / "data" / "own"
+    assert verify(data / "preferences") == (True, "")
+    parents = (read_artifact(data / "instruct").digest, read_artifact(data / "instructions").digest)
+    assert read_artifact(data / "preferences").parents == parents
+    assert read_preferences_index(data / "preferences")["train"]["questions"] == 6
+
+
+def test_a_model_that_was_damaged_or_is_gone_labels_nothing(checkout: Path) -> None:
+    (model,) = (checkout / ".espalier" / "artifacts" / "instruct").iterdir()
+    weights = model / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(ValueError, match=r"model\.safetensors has changed; run `espalier stage instruct` again"):
+        preferences_stage("own", checkout)
+    shutil.rmtree(model)
+    with pytest.raises(ValueError, match=r"not an artifact folder .*; run `espalier stage instruct` again"):
+        preferences_stage("own", checkout)
+    assert not (checkout / ".espalier" / "data" / "own" / "preferences").exists()

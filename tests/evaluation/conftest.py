@@ -1,6 +1,6 @@
 """A byte tokenizer, small decoders, and token sets whose text is known."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,12 @@ SHAPE = LlamaShape(layers=2, width=16, heads=2, kv_heads=2, feed_forward=32, con
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
+def one_thread() -> Iterator[None]:
     """Small products are faster so, and their sums have one order."""
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

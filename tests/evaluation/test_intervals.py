@@ -62,6 +62,9 @@ def test_a_ratio_weighs_documents_by_their_length() -> None:
     assert interval.value == 100 / 40
     assert (interval.low, interval.high) == (1.0, 3.0)  # only the first document drawn, or only the second
     assert interval.n == 2
+    # half of the draws hold both: their ratio is that of the sums, 2.5, and not the mean of 1 and 3
+    middle = ratio_interval([10.0, 90.0], [10.0, 30.0], confidence=0.2)
+    assert (middle.low, middle.high) == (2.5, 2.5)
 
 
 def test_the_error_of_a_mean_is_the_known_one() -> None:
