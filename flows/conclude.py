@@ -128,9 +128,9 @@ def _bits(outcome: Mapping[str, Any]) -> dict[str, float]:
 
 def _gate(outcome: Mapping[str, Any]) -> dict[str, Any]:
     gate = outcome["gate"]
-    checks = {check["rule"]: check["reason"] for check in gate["checks"]}
+    checks = {_label(check["rule"]): check["reason"].removeprefix(f"{check['rule']}: ") for check in gate["checks"]}
     passed = gate["verdict"] == "PASS"
-    reason = gate["reason"] if passed else f"{gate['reason']}; likely: {gate['likely']}"
+    reason = "" if passed else f"{gate['reason']}; likely: {gate['likely']}"
     return {
         "stage": outcome["stage"],
         "verdict": gate["verdict"],
@@ -138,6 +138,11 @@ def _gate(outcome: Mapping[str, Any]) -> dict[str, Any]:
         "reason": reason,
         "figures": checks,
     }
+
+
+def _label(rule: str) -> str:
+    """The rule on numbers of items is named by what it leads to; a reader wants to know what it asks."""
+    return "enough to judge by" if rule == "INSUFFICIENT" else rule
 
 
 def _lineage(session: Session) -> Any:

@@ -8,7 +8,7 @@ import ast
 import hashlib
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from pydoc_data.topics import topics
 
@@ -18,6 +18,7 @@ from tasks.corpus.sources import Refusal, Source
 _TEST_FOLDERS = frozenset({"test", "tests", "idle_test", "__pycache__", "site-packages", "dist-packages", "_bundled"})
 # pydoc_data holds the reference once more; encodings and lib2to3 are tables; the rest are programs, not a library
 _OTHER = frozenset({"pydoc_data", "encodings", "lib2to3", "idlelib", "turtledemo", "ensurepip", "distutils", "this"})
+_SHARED_CHARACTERS = 100  # a shorter paragraph may stand in two texts by chance
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 Found = Document | Refusal
@@ -69,8 +70,32 @@ def _dotted(path: Path) -> str:
 
 
 def _reference() -> Iterator[Document]:
+    groups = topic_groups(topics)
     for name, text in sorted(topics.items()):
-        yield Document(id=f"topic/{name}", group=f"topic/{name}", kind="reference", text=text)
+        yield Document(id=f"topic/{name}", group=f"topic/{groups[name]}", kind="reference", text=text)
+
+
+def topic_groups(texts: Mapping[str, str]) -> dict[str, str]:
+    """Topic -> the first topic it shares a paragraph with, however indirectly; "for" stands inside "compound" too."""
+    groups = {name: name for name in texts}
+    first_with: dict[str, str] = {}
+    for name, text in sorted(texts.items()):
+        for paragraph in text.split("\n\n"):
+            words = " ".join(paragraph.split())
+            if len(words) >= _SHARED_CHARACTERS:
+                _join(groups, first_with.setdefault(words, name), name)
+    return {name: _root(groups, name) for name in groups}
+
+
+def _join(groups: dict[str, str], one: str, other: str) -> None:
+    first, second = sorted((_root(groups, one), _root(groups, other)))
+    groups[second] = first
+
+
+def _root(groups: Mapping[str, str], name: str) -> str:
+    while groups[name] != name:
+        name = groups[name]
+    return name
 
 
 def _docstrings(files: Sequence[tuple[str, Path]]) -> Iterator[Found]:

@@ -3,7 +3,7 @@
 import pytest
 
 from tasks.corpus.documents import Document
-from tasks.corpus.python_docs import module_files, python_documents, python_fingerprint
+from tasks.corpus.python_docs import module_files, python_documents, python_fingerprint, topic_groups
 from tasks.corpus.sources import Source
 
 
@@ -50,3 +50,14 @@ def test_the_fingerprint_is_of_what_may_be_read() -> None:
     assert python_fingerprint(Source(kind="python", modules=("json",))) != python_fingerprint(
         Source(kind="python", modules=("csv",))
     )
+
+
+def test_topics_that_share_a_paragraph_are_one_group() -> None:
+    long = "the suite is executed, repeatedly, as long as there is something left that the iterator can provide, and then ends"
+    texts = {"compound": f"intro\n\n{long}\n\nwith", "for": f"{long}", "with": "with\n\nother", "if": "short"}
+    assert topic_groups(texts) == {"compound": "compound", "for": "compound", "with": "with", "if": "if"}
+    from pydoc_data.topics import topics
+
+    found = topic_groups(topics)
+    assert found["for"] == found["while"] == found["compound"]
+    assert len(set(found.values())) > 40
