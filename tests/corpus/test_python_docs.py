@@ -53,7 +53,9 @@ def test_the_fingerprint_is_of_what_may_be_read() -> None:
 
 
 def test_topics_that_share_a_paragraph_are_one_group() -> None:
-    long = "the suite is executed, repeatedly, as long as there is something left for the iterator to provide, then ends"
+    long = (
+        "the suite is executed, repeatedly, as long as there is something left for the iterator to provide, then ends"
+    )
     texts = {"compound": f"intro\n\n{long}\n\nwith", "for": f"{long}", "with": "with\n\nother", "if": "short"}
     assert topic_groups(texts) == {"compound": "compound", "for": "compound", "with": "with", "if": "if"}
     from pydoc_data.topics import topics
