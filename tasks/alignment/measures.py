@@ -25,6 +25,7 @@ from tasks.evaluation.measures import TEST_SPLIT, Figures
 from tasks.tokenization.shards import open_split
 
 KEY_OF_EVALUATION = 1 << 40  # beyond every key that a rollout has used: no answer is judged that was trained on
+ANSWERS_PER_QUESTION = 4  # a question counts as the mean of its answers: their chance blurs the difference less
 SCORED_AT_ONCE = 64
 
 
@@ -74,14 +75,16 @@ def measure_aligned(
     seed: int,
 ) -> Figures:
     """The rule annotator's score of sampled answers to held-out questions, policy against reference under the same
-    random numbers; the KL between them on the policy's answers; bits per byte of both on plain text.
+    random numbers; the KL between them on the policy's answers; bits per byte of both on plain text. Intervals are
+    over questions.
     """
     config = SamplingConfig(max_tokens=max_answer_tokens, temperature=temperature)
     models = {name: load_model(Path(path)) for name, path in (("policy", policy), ("reference", reference))}
-    items = _fitting(read_items(Path(instructions) / "valid.jsonl"), *models["reference"])
+    questions = _fitting(read_items(Path(instructions) / "valid.jsonl"), *models["reference"])
+    items = [item for item in questions for _ in range(ANSWERS_PER_QUESTION)]
     answers = {name: _sampled(*models[name], items, config, seed) for name in models}
     tokenizer = models["policy"][1]
-    scores = {name: _judged(tokenizer, items, found) for name, found in answers.items()}
+    scores = {name: by_question(_judged(tokenizer, items, found)) for name, found in answers.items()}
     kl = kl_per_answer(models["policy"][0], models["reference"][0], tokenizer, items, answers["policy"], temperature)
     stream = open_split(Path(tokens), TEST_SPLIT)
     plain = {name: measure(model, stream) for name, (model, _) in models.items()}
@@ -90,10 +93,11 @@ def measure_aligned(
         "annotator": annotator.NAME,
         "rule": annotator.rule_digest(),
         "temperature": temperature,
-        "items": len(items),
+        "items": len(questions),
+        "answers_per_item": ANSWERS_PER_QUESTION,
         "score": {name: mean_interval(values).record() for name, values in scores.items()},
         "over_reference": paired_interval(scores["policy"], scores["reference"]).record(),
-        "kl": mean_interval(kl).record(),
+        "kl": mean_interval(by_question(kl)).record(),
         "bits_per_byte": {name: found.bits_per_byte.record() for name, found in plain.items()},
         "bits_lost": loss.record(),
         "answer_tokens": {
@@ -101,6 +105,12 @@ def measure_aligned(
         },
         "finished": {name: sum(each.finished for each in found) / len(found) for name, found in answers.items()},
     }
+
+
+def by_question(values: Sequence[float]) -> list[float]:
+    """The mean of each question's answers, which stand side by side."""
+    starts = range(0, len(values), ANSWERS_PER_QUESTION)
+    return [sum(values[start : start + ANSWERS_PER_QUESTION]) / ANSWERS_PER_QUESTION for start in starts]
 
 
 def _fitting(items: Sequence[InstructionItem], model: Any, tokenizer: ChatTokenizer) -> list[InstructionItem]:

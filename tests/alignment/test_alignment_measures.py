@@ -14,7 +14,7 @@ from models.sampling import Sample
 from models.tokenizers.chat import ChatTokenizer
 from tasks.alignment import annotator
 from tasks.alignment.instructions import InstructionItem
-from tasks.alignment.measures import kl_per_answer, measure_aligned, measure_reward
+from tasks.alignment.measures import ANSWERS_PER_QUESTION, by_question, kl_per_answer, measure_aligned, measure_reward
 from tasks.alignment.preferences import Pair
 from tasks.corpus.staging import write_json
 from tasks.tokenization.shards import DOCUMENT, ShardWriter, dtype_for, write_documents
@@ -179,3 +179,12 @@ def test_both_models_meet_the_same_random_numbers(
     found = aligned(tmp_path / "near", half_taught, instructions, tokens)
     assert found["over_reference"]["value"] == 0
     assert abs(found["kl"]["value"]) < 1e-3
+
+
+def test_a_question_counts_as_the_mean_of_its_answers(
+    base: Path, half_taught: Path, instructions: Path, tokens: Path
+) -> None:
+    assert by_question([1.0, 2.0, 3.0, 4.0, 5.0, 5.0, 5.0, 5.0]) == [2.5, 5.0]
+    found = aligned(half_taught, base, instructions, tokens)
+    assert found["answers_per_item"] == ANSWERS_PER_QUESTION
+    assert found["score"]["policy"]["n"] == found["kl"]["n"] == found["items"] == 4, "intervals are over questions"
