@@ -31,7 +31,10 @@ def in_words(node: Mapping[str, Any], seen: set[str] | None = None) -> dict[str,
     seen.add(str(node["digest"]))
     parents = [] if again else [in_words(parent, seen) for parent in _shown(node.get("parents") or ())]
     text = "see above" if again else _sentence(node)
-    return {**node, "text": text, "figures": {} if again else node.get("figures") or {}, "parents": parents}
+    figures = (
+        {} if again else dict(sorted((node.get("figures") or {}).items(), key=lambda figure: figure[0] == "before"))
+    )
+    return {**node, "text": text, "figures": figures, "parents": parents}
 
 
 def _shown(parents: Any) -> list[Mapping[str, Any]]:

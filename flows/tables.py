@@ -121,7 +121,7 @@ def models_table(versions: Sequence[Mapping[str, Any]], *, width: int = 80) -> R
             plain(version["stage"]),
             aliases,
             Text(str(version["digest"])[:12], style="dim"),
-            created if width >= WIDE else created[:16].replace("T", " "),
+            created if width >= WIDE else created[:10],
         )
     return table
 
@@ -174,21 +174,25 @@ def history_table(events: Sequence[Mapping[str, Any]], *, width: int = 80) -> Re
     """`espalier models history`: the ledger's events, newest last."""
     if not events:
         return Text("nothing has happened yet: `espalier run` makes and promotes the first model")
-    table = _table("#", "when", "who", "what", "model", "details")
+    table = _table("#", "when", "who", "what")
     for event in events:
-        payload = event.get("payload") or {}
-        details = named_values(_shortened(payload)) if isinstance(payload, Mapping) else plain(payload)
-        when = plain(event["at"]) if width >= WIDE else plain(event["at"])[:16].replace("T", " ")
         what = Text(plain(event["kind"]).replace("_", " "), style="bold")
-        table.add_row(str(event["seq"]), when, plain(event["actor"]), what, plain(event.get("name") or ""), details)
+        what.append(f" {plain(event.get('name') or '')}".rstrip(), style="default")
+        payload = event.get("payload") or {}
+        rest = _shortened(payload) if isinstance(payload, Mapping) else {"said": payload}
+        for line in (rest.pop("digest", None), rest.pop("reason", None), named_values(rest)):
+            what.append(f"\n{plain(line)}" if line else "", style="not bold")
+        when = plain(event["at"])[:19].replace("T", " ")
+        table.add_row(str(event["seq"]), when if width >= WIDE else when[:16], plain(event["actor"]), what)
     return table
 
 
 def _shortened(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Digests by their first characters, as everywhere else on the screen."""
+    """What was said, and digests by their first characters, as everywhere else on the screen."""
     return {
         name: each[:12] if isinstance(each, str) and re.fullmatch("[0-9a-f]{64}", each) else each
         for name, each in payload.items()
+        if each is not None
     }
 
 

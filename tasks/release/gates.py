@@ -121,7 +121,8 @@ def judge_pretrain(figures: Figures, gate: PretrainGate) -> Verdict:
     return _verdict(
         "pretrain", checks, metric="bits per byte", unit=f"held-out text; before: {figures['floor']}; lower is better",
         before=floor, after=found["value"],
-        likely="too few steps, a learning rate too high or too low, or too little text for the model's size",
+        likely="too few steps (--set pretrain.training.steps=N gives more), a learning rate too high or too low, or too "
+        "little text for the model's size",
     )  # fmt: skip
 
 
@@ -137,7 +138,7 @@ def judge_instruct(figures: Figures, gate: InstructGate) -> Verdict:
         "instruct", tuple(checks), metric="exact match",
         unit="unseen items of trained families; before: the better of base model and shallow rules",
         before=best, after=unseen["exact_match"]["instruct"]["value"],
-        likely="too few steps, or a base model that is too weak",
+        likely="too few steps (--set instruct.training.steps=N gives more), or a base model that is too weak",
     )  # fmt: skip
 
 
@@ -216,15 +217,19 @@ def _enough(what: str, count: int, least: int) -> Check:
     )
 
 
+def _signed(bound: float) -> str:
+    return f"{bound:+.3g}" if bound else "0"
+
+
 def _above(what: str, interval: Figures, bound: float) -> Check:
     """The whole interval of a difference lies above the bound; a figure that is no number, or endless, fails."""
     passed = _is_finite(interval) and interval["low"] > bound
-    return Check(rule=what, passed=passed, reason=_spoken(what, interval, f"must lie above {bound:+.3g}"))
+    return Check(rule=what, passed=passed, reason=_spoken(what, interval, f"must lie above {_signed(bound)}"))
 
 
 def _below(what: str, interval: Figures, bound: float) -> Check:
     passed = _is_finite(interval) and interval["high"] < bound
-    return Check(rule=what, passed=passed, reason=_spoken(what, interval, f"must lie below {bound:+.3g}"))
+    return Check(rule=what, passed=passed, reason=_spoken(what, interval, f"must lie below {_signed(bound)}"))
 
 
 def _is_finite(interval: Figures) -> bool:
