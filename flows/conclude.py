@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ def record_of(session: Session, state: str) -> dict[str, Any]:
     return {
         "run": {
             "id": session.run_id,
+            "version": metadata.version("espalier"),
             "recipe": session.recipe.name,
             "started": session.started,
             "seconds": round(session.clock.wall, 2),
@@ -96,7 +98,13 @@ def record_of(session: Session, state: str) -> dict[str, Any]:
 def _data(outcome: Mapping[str, Any]) -> dict[str, Any]:
     """Kept and refused documents in the order in which the text goes through."""
     counts = (outcome.get("figures") or {}).get("counts", {})
-    return {sieve: counts[sieve] for sieve in SIEVES if sieve in counts}
+    return {sieve: _documents(counts[sieve]) for sieve in SIEVES if sieve in counts}
+
+
+def _documents(counts: Mapping[str, Any]) -> dict[str, Any]:
+    """{"input", "kept", "refused": {reason: n}, and what was changed, by its own name}."""
+    counted = {name: counts[name] for name in ("input", "kept", "refused") if name in counts}
+    return {**counted, **(counts.get("changes") or {})}
 
 
 def _curve(outcome: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -100,8 +100,8 @@ def time_parts(parts: Mapping[str, float], *, png: Path) -> str:
         left = 0.0
         for name, seconds in parts.items():
             axes.barh(0, seconds, left=left, color=part_colour(name), height=1.0, edgecolor="#fdfcf9", linewidth=1.5)
-            if seconds / total > 0.09:
-                label = f"{name}  {seconds / total:.0%}"
+            label = f"{name}  {seconds / total:.0%}"
+            if seconds / total > 0.0085 * len(label):
                 axes.text(left + seconds / 2, 0, label, ha="center", va="center", color="#ffffff", fontsize=9)
             left += seconds
         axes.set_xlim(0, total)

@@ -189,7 +189,9 @@ def change(before: object, after: object) -> str:
     """The signed difference; empty where there is nothing to compare."""
     if not (_is_number(before) and _is_number(after)):
         return ""
-    return f"{float(after) - float(before):+.3f}".replace("-", "−")  # type: ignore[arg-type]
+    whole = isinstance(before, int) and isinstance(after, int)
+    signed = f"{after - before:+,}" if whole else f"{float(after) - float(before):+.3f}"  # type: ignore
+    return signed.replace("-", "−")
 
 
 def seconds(value: object) -> str:
