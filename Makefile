@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run test check prove clean
+.PHONY: run test check prove
 
 run: .venv/installed
 	$(BIN)/espalier run --recipe laptop
@@ -26,3 +26,18 @@ check: .venv/installed-dev
 .venv/installed-dev: .venv/installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+# `make prove NAME`: what takes longer than CI may; its output is kept in tests/benchmarks/results with date and machine.
+ifeq ($(firstword $(MAKECMDGOALS)),prove)
+NAME := $(word 2,$(MAKECMDGOALS))
+ifneq ($(NAME),)
+.PHONY: $(NAME)
+$(NAME): prove
+	@:
+endif
+endif
+
+prove: .venv/installed-dev
+	@test -n "$(NAME)" || { echo "make prove NAME, where NAME is one of:" \
+	    $(basename $(notdir $(wildcard tests/benchmarks/*.py))) >&2; exit 2; }
+	bash -o pipefail -c '$(BIN)/python -m tests.benchmarks.$(NAME) | tee tests/benchmarks/results/$(NAME).txt'

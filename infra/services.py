@@ -160,7 +160,8 @@ def _start_mlflow(settings: Settings, record: dict[str, Any], port: int) -> None
         "--allowed-hosts", f"{HOST}:{port},localhost:{port}",
         "--cors-allowed-origins", ",".join(_origins(port)),
     ]  # fmt: skip
-    _start(settings, record, "mlflow", command, {}, url=f"http://{HOST}:{port}")
+    own = {"XDG_CONFIG_HOME": str(settings.home / "config")}  # it writes an installation's name, telemetry off or not
+    _start(settings, record, "mlflow", command, own, url=f"http://{HOST}:{port}")
 
 
 def _start_worker(settings: Settings, record: dict[str, Any]) -> None:

@@ -57,8 +57,8 @@ def build(config: type[Config], values: Mapping[str, Any], *, where: str) -> Con
     build(Optimizer, {"lerning_rate": 1}, where="tiny.yaml: pretrain")
     -> ValueError: tiny.yaml: pretrain.lerning_rate: unknown key; did you mean learning_rate?
     """
-    _refuse_unknown_keys(config, values, where)
     _refuse_traps(values, where)
+    _refuse_unknown_keys(config, values, where)
     try:
         return TypeAdapter(config).validate_python(_tuples(values), extra="forbid")
     except ValidationError as error:
@@ -92,8 +92,9 @@ def _refuse_unknown_keys(config: Any, values: object, where: str) -> None:
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
             mend = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(sorted(known))}"
             raise ValueError(f"{_join(where, str(key))}: unknown key; {mend}")
-        if isinstance(value, bool) and known[key] in (int, float):
-            raise ValueError(f"{_join(where, str(key))}: expected a number, found {str(value).lower()}")
+        if isinstance(value, bool | str) and known[key] in (int, float):
+            found = f"the text {value!r}" if isinstance(value, str) else str(value).lower()
+            raise ValueError(f"{_join(where, str(key))}: expected a number, found {found}")
         _refuse_unknown_keys(known[key], value, _join(where, str(key)))
 
 

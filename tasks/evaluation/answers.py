@@ -83,14 +83,18 @@ def word_f1(said: tuple[str, ...], wanted: tuple[str, ...]) -> float:
     return 2 * shared / (len(said) + len(wanted)) if shared else 0.0
 
 
+def _words(text: str) -> list[str]:
+    return text.split() or [""]
+
+
 # What can be answered by copying without reading the question.
 COPY_RULES: Mapping[str, Callable[[str], str]] = {
     "the whole text": lambda text: text,
-    "the first word": lambda text: text.split()[0],
-    "the last word": lambda text: text.split()[-1],
-    "the longest word": lambda text: max(text.split(), key=len),
-    "the shortest word": lambda text: min(text.split(), key=len),
-    "the middle word": lambda text: text.split()[len(text.split()) // 2],
+    "the first word": lambda text: _words(text)[0],
+    "the last word": lambda text: _words(text)[-1],
+    "the longest word": lambda text: max(_words(text), key=len),
+    "the shortest word": lambda text: min(_words(text), key=len),
+    "the middle word": lambda text: _words(text)[len(_words(text)) // 2],
 }
 
 

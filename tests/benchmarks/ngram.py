@@ -8,8 +8,6 @@ Every line, empty ones too, is a sentence that ends with a predicted `</s>`; `<u
 import importlib.util
 import os
 import platform
-import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,6 +21,7 @@ from models.arpa import read_arpa, write_arpa
 from models.ngram import NgramModel
 from models.ngram_smoothing import NgramConfig
 from models.ngram_vocabulary import Vocabulary
+from tests.peak import peak_bytes
 
 Result = TypeVar("Result")
 ORDER = 5
@@ -37,7 +36,7 @@ def main() -> None:
     model, vocabulary = count(folder)
     for name in ("valid", "test"):
         score(model, vocabulary, name, lines(folder / f"{name}.txt"))
-    print(f"peak memory of all this: {peak_megabytes():,.0f} MB\n")
+    print(f"peak memory of all this: {peak_bytes() / 1e6:,.0f} MB\n")
     test = lines(folder / "test.txt")
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "wikitext-2.arpa"
@@ -117,11 +116,6 @@ def timed(work: Callable[[], Result]) -> tuple[Result, float]:
     started = time.perf_counter()
     result = work()
     return result, time.perf_counter() - started
-
-
-def peak_megabytes() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, kibibytes on Linux
 
 
 if __name__ == "__main__":

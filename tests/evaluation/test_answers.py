@@ -104,6 +104,10 @@ UNSEEN = [
 ]  # fmt: skip
 
 
+def test_nothing_is_copied_from_a_blank_text() -> None:
+    assert {rule(" ").strip() for rule in COPY_RULES.values()} == {""}
+
+
 def test_shallow_rules_are_chosen_on_the_training_items_and_scored_on_unseen_ones() -> None:
     found = shallow_rules(TRAIN, UNSEEN)
     assert list(found) == ["colour", "last", "new"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.benchmarks.lifecycle import memory_of
 from tests.flows.runs import Finished, isolation, temporary_names
 
 
@@ -25,10 +26,17 @@ def unbroken(
         subprocess.run(["git", *identity, *words], cwd=workspace, check=True)
     command = command_in(workspace, user)
     before = temporary_names()
-    result = command("run", "--recipe", "tiny", "--json", prefix=isolation())
+    with memory_of(user) as memory:
+        result = command("run", "--recipe", "tiny", "--json", prefix=isolation())
     assert result.returncode == 0, result.stderr
     ours = ("esp-", "ray", "prefect", "mlflow", "dvc", "torch", "espalier", "pymp-")
     left = sorted(name for name in temporary_names() - before if name.startswith(ours))
     return Finished(
-        command=command, workspace=workspace, home=workspace / ".espalier", user=user, result=result, left_behind=left
+        command=command,
+        workspace=workspace,
+        home=workspace / ".espalier",
+        user=user,
+        result=result,
+        left_behind=left,
+        most_bytes=max(memory),
     )

@@ -21,6 +21,7 @@ class Finished:
     user: Path
     result: "subprocess.CompletedProcess[str]"
     left_behind: list[str]
+    most_bytes: int
 
     @property
     def document(self) -> dict[str, Any]:

@@ -87,7 +87,9 @@ def test_a_schedule_taken_out_of_the_code_disappears_from_the_server(unbroken: F
     assert deploy(unbroken, "") == {"every-minute": []}
 
 
-def test_down_leaves_no_process(served: dict[str, Any], unbroken: Finished) -> None:
+def test_down_leaves_no_process_and_the_servers_wrote_nothing_outside(
+    served: dict[str, Any], unbroken: Finished
+) -> None:
     family: list[psutil.Process] = []
     for service in served["services"]:
         process = psutil.Process(service["pid"])
@@ -97,3 +99,4 @@ def test_down_leaves_no_process(served: dict[str, Any], unbroken: Finished) -> N
     while alive := [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]:
         assert time.monotonic() < deadline, alive
         time.sleep(0.5)
+    assert list(unbroken.user.iterdir()) == []

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tasks.artifacts import verify
+from tests.benchmarks.lifecycle import said
 from tests.flows.runs import Finished, isolation, python
 
 STAGES = ["corpus", "pretrain", "instruct", "reward", "align", "evaluate", "release"]
@@ -37,6 +38,16 @@ def test_every_stage_ran_and_the_parts_of_the_time_add_up(unbroken: Finished) ->
     assert wall < SLACK * MOST_SECONDS
     assert parts["start-up"] + parts["glue"] < SLACK * MOST_START_UP_SECONDS
     assert all(parts[name] > 0 for name in ("data", "training", "sampling", "evaluation", "start-up"))
+
+
+def test_memory_stays_within_bounds_and_the_benchmark_says_what_the_gates_measured(unbroken: Finished) -> None:
+    assert 0.5e9 < unbroken.most_bytes < 6e9
+    record = json.loads(Path(unbroken.document["report"]).with_name("record.json").read_text())
+    lines = said(unbroken.document, record)
+    assert [line for line in lines if line.startswith("gate of")] == [
+        f"gate of {stage}: PASS" for stage in (*TRAINED, "release")
+    ]
+    assert any("must lie below" in line for line in lines)
 
 
 def test_each_training_ran_in_a_worker_process_of_its_own(unbroken: Finished) -> None:

@@ -156,17 +156,17 @@ def test_one_tensor_too_many_is_refused(folder: Path) -> None:
 
 
 LOAD = """
-import resource, sys, time
+import sys, time
 from pathlib import Path
 from models.catalogue import load_weights
-unit = 1024 if sys.platform == "linux" else 1
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+from tests.peak import peak_bytes
+before = peak_bytes()
 for folder in sys.argv[1:]:
     started = time.monotonic()
     try:
         load_weights(Path(folder))
     except ValueError as error:
-        print(time.monotonic() - started, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit)
+        print(time.monotonic() - started, peak_bytes() - before)
 """
 
 
