@@ -55,12 +55,16 @@ def said(document: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
     parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in document["time"]["parts"].items())
     lines = [f"{document['recipe']}: {document['state']}; {parts}", ""]
     for stage in document["stages"]:
-        before, after = stage.get("before"), stage.get("after")
+        before, after = (_figure(stage.get(when)) for when in ("before", "after"))
         lines.append(f"{stage['stage']}, {stage['seconds']:.0f} s: {stage.get('metric')} {before} -> {after}")
     for gate in record["gates"]:
         lines += ["", f"gate of {gate['stage']}: {gate['verdict']}"]
         lines += [f"  {name}: {figure}" for name, figure in gate["figures"].items()]
     return lines
+
+
+def _figure(value: object) -> str:
+    return "nothing" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 @contextmanager
