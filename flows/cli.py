@@ -10,12 +10,15 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from infra.settings import switch_telemetry_off
+
 Command = Callable[[argparse.Namespace], int]
 
 EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    switch_telemetry_off()
     options = parser().parse_args(arguments)
     command: Command = options.command
     try:

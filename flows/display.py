@@ -8,17 +8,19 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from rich.cells import set_cell_size
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
-from flows.tables import MARKS, WIDE, duration, error_line, named_values, plain
+from flows.tables import MARKS, duration, error_line, named_values, plain
 
 PLAIN_EVERY_SECONDS = 5.0
 NAME_CELLS = 10
+LEFT_CELLS = len("10 min 00 s left")
+SHORTEST_BAR, LONGEST_BAR = 6, 32
 FIGURES = (("loss", "loss"), ("reward", "reward"), ("kl", "KL"), ("accuracy", "accuracy"))
 
 
@@ -29,6 +31,7 @@ class Display:
         self.console = console or Console(stderr=True, highlight=False)
         self._live: Progress | None = None
         self._task: Any = None
+        self._bar = BarColumn()
         self._began: dict[str, float] = {}
         self._first: dict[str, tuple[float, int]] = {}
         self._spoke = float("-inf")
@@ -107,13 +110,20 @@ class Display:
         console.print(renderable, soft_wrap=not self.console.is_terminal)
 
     def _show_bar(self, name: str, step: int, steps: int, figures: str) -> None:
+        """One line whatever its width: the bar gives way first, then the last figures."""
+        room = self.console.width - NAME_CELLS - 2 * len(f"{steps:,}") - LEFT_CELLS - 8
+        shown = figures.split("  ")
+        while len(shown) > 1 and room - cell_len("  ".join(shown)) < SHORTEST_BAR:
+            shown.pop()
+        figures = "  ".join(shown)
+        self._bar.bar_width = max(SHORTEST_BAR, min(LONGEST_BAR, room - cell_len(figures)))
         if self._live is None:
             self._live = Progress(
-                TextColumn("  {task.description}", markup=False),
-                BarColumn(bar_width=20 if self.console.width < WIDE else 32),
-                TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+                TextColumn("  {task.description}", markup=False, table_column=one_line()),
+                self._bar,
+                TextColumn("{task.completed:,.0f}/{task.total:,.0f}", table_column=one_line()),
                 _TimeLeft(self, name),
-                TextColumn("{task.fields[figures]}", markup=False),
+                TextColumn("{task.fields[figures]}", markup=False, table_column=one_line()),
                 console=self.console,
                 transient=True,
                 refresh_per_second=4,
@@ -128,9 +138,13 @@ class Display:
             self._live = None
 
 
+def one_line() -> Column:
+    return Column(no_wrap=True, overflow="ellipsis")
+
+
 class _TimeLeft(ProgressColumn):
     def __init__(self, display: Display, name: str) -> None:
-        super().__init__()
+        super().__init__(table_column=one_line())
         self._display, self._name = display, name
 
     def render(self, task: Task) -> Text:

@@ -86,7 +86,8 @@ def _facts(record: Mapping[str, Any]) -> Table:
     grid.add_column(overflow="fold")
     parts = (record.get("time") or {}).get("parts") or {}
     if parts:
-        grid.add_row("time", ", ".join(f"{name} {duration(seconds)}" for name, seconds in parts.items() if seconds))
+        spent = [f"{name} {duration(seconds)}" for name, seconds in parts.items() if seconds]
+        grid.add_row("time", ",\n".join(", ".join(spent[at : at + 3]) for at in range(0, len(spent), 3)))
     for name, path in (record.get("places") or {}).items():
         grid.add_row(plain(name), Text(plain(path), style="cyan"))
     if record.get("disk_bytes") is not None:

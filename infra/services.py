@@ -8,6 +8,7 @@ A process is ours only if its id, its start time and a mark in its environment a
 
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -114,6 +115,7 @@ def down(settings: Settings) -> ServicesStatus:
                 "(it goes on where it was), then `espalier down`"
             )
         _stop(settings, list(reversed(NAMES)))
+        shutil.rmtree(settings.home / "worker", ignore_errors=True)
         settings.services.unlink(missing_ok=True)
     return status(settings)
 
@@ -160,8 +162,7 @@ def _start_mlflow(settings: Settings, record: dict[str, Any], port: int) -> None
         "--allowed-hosts", f"{HOST}:{port},localhost:{port}",
         "--cors-allowed-origins", ",".join(_origins(port)),
     ]  # fmt: skip
-    own = {"XDG_CONFIG_HOME": str(settings.home / "config")}  # it writes an installation's name, telemetry off or not
-    _start(settings, record, "mlflow", command, own, url=f"http://{HOST}:{port}")
+    _start(settings, record, "mlflow", command, {}, url=f"http://{HOST}:{port}")
 
 
 def _start_worker(settings: Settings, record: dict[str, Any]) -> None:
@@ -171,7 +172,10 @@ def _start_worker(settings: Settings, record: dict[str, Any]) -> None:
     prefect_api.ensure_zombie_automation(api)
     name = f"{USER}-{secrets.token_hex(3)}"  # a new name: the server still shows its predecessor as online for a while
     command = ["-m", "prefect", "worker", "start", "--pool", WORK_POOL, "--type", "process", "--name", name]
-    _start(settings, record, "worker", [*command, "--limit", "1", "--install-policy", "never"], {}, url=None)
+    temporary = settings.home / "worker"  # it leaves an empty folder for every run
+    temporary.mkdir(mode=0o700, exist_ok=True)
+    own = {"TMPDIR": str(temporary)}
+    _start(settings, record, "worker", [*command, "--limit", "1", "--install-policy", "never"], own, url=None)
     _wait(settings, record, "worker", lambda: name in prefect_api.online_workers(api))
 
 

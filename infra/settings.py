@@ -181,6 +181,11 @@ def _path(settings: Settings) -> str:
     return os.pathsep.join([programs, *others])
 
 
+def switch_telemetry_off() -> None:
+    """For this process and its children, before any library is imported: some send from the import on."""
+    os.environ.update(_telemetry_off())
+
+
 def _telemetry_off() -> dict[str, str]:
     return {
         "DO_NOT_TRACK": "1",

@@ -1,10 +1,5 @@
-"""DVC's door: `python -m tasks.alignment STAGE NAME` makes the instruction set or the preference pairs, in a checkout.
+"""DVC's door: `python -m tasks.alignment STAGE NAME` makes the instruction set or the preference pairs, in a checkout."""
 
-Exit status 2 and one sentence when the settings or the data are wrong.
-"""
-
-import argparse
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +9,7 @@ from tasks.artifacts import read_artifact, verify
 from tasks.corpus.corpora import default_home
 from tasks.corpus.params import load_named
 from tasks.corpus.staging import seal, temporary
+from tasks.door import enter
 
 
 def instructions(name: str, checkout: Path) -> None:
@@ -54,18 +50,5 @@ def preferences(name: str, checkout: Path) -> None:
 STAGES: Mapping[str, Callable[[str, Path], None]] = {"instructions": instructions, "preferences": preferences}
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tasks.alignment", description=__doc__)
-    parser.add_argument("stage", choices=STAGES)
-    parser.add_argument("name", help="a name of params.yaml")
-    options = parser.parse_args()
-    try:
-        STAGES[options.stage](options.name, Path.cwd())
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"ValueError: {error}\n")
-        return 2
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(enter("tasks.alignment", STAGES, lambda stage, name, checkout: STAGES[stage](name, checkout)))

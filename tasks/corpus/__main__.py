@@ -1,10 +1,5 @@
-"""DVC's door: `python -m tasks.corpus STAGE NAME` runs one stage of one corpus, in a checkout.
+"""DVC's door: `python -m tasks.corpus STAGE NAME` runs one stage of one corpus, in a checkout."""
 
-Exit status 2 and one sentence when the settings or the data are wrong.
-"""
-
-import argparse
-import sys
 from pathlib import Path
 
 from tasks.corpus.clean import clean
@@ -15,6 +10,7 @@ from tasks.corpus.ingest import ingest
 from tasks.corpus.inventory import take_inventory
 from tasks.corpus.redact import redact
 from tasks.corpus.split import split
+from tasks.door import enter
 
 STAGES = ("inventory", "ingest", "clean", "deduplicate", "decontaminate", "redact", "split")
 
@@ -44,18 +40,5 @@ def run(stage: str, name: str, checkout: Path) -> None:
         split(data / "redacted", data / "split", refused, config.split)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tasks.corpus", description=__doc__)
-    parser.add_argument("stage", choices=STAGES)
-    parser.add_argument("name", help="a corpus of params.yaml")
-    options = parser.parse_args()
-    try:
-        run(options.stage, options.name, Path.cwd())
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"ValueError: {error}\n")
-        return 2
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(enter("tasks.corpus", STAGES, run))

@@ -1,16 +1,12 @@
-"""DVC's door: `python -m tasks.evaluation baseline NAME` counts the n-grams of a token set, in a checkout.
+"""DVC's door: `python -m tasks.evaluation baseline NAME` counts the n-grams of a token set, in a checkout."""
 
-Exit status 2 and one sentence when the settings or the data are wrong.
-"""
-
-import argparse
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from tasks.artifacts import read_artifact
 from tasks.corpus.staging import seal, temporary
+from tasks.door import enter
 from tasks.evaluation.baseline import BaselineConfig, count
 
 
@@ -28,18 +24,5 @@ def baseline(name: str, checkout: Path) -> None:
 STAGES: Mapping[str, Callable[[str, Path], None]] = {"baseline": baseline}
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tasks.evaluation", description=__doc__)
-    parser.add_argument("stage", choices=STAGES)
-    parser.add_argument("name", help="a name of params.yaml")
-    options = parser.parse_args()
-    try:
-        STAGES[options.stage](options.name, Path.cwd())
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"ValueError: {error}\n")
-        return 2
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(enter("tasks.evaluation", STAGES, lambda stage, name, checkout: STAGES[stage](name, checkout)))

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.flows.runs import Finished, python
+from tests.flows.runs import Finished, python, temporary_names
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("served")]
 
@@ -40,10 +40,10 @@ with get_client(sync_client=True) as client:
 @pytest.fixture(scope="module")
 def served(unbroken: Finished) -> Iterator[dict[str, Any]]:
     """The servers of the unbroken run's checkout."""
+    before = temporary_names()
     result = unbroken.command("up", "--json")
     assert result.returncode == 0, result.stderr
-    document = json.loads(result.stdout)
-    yield document
+    yield {**json.loads(result.stdout), "temporary": before}
     unbroken.command("down")
 
 
@@ -100,3 +100,4 @@ def test_down_leaves_no_process_and_the_servers_wrote_nothing_outside(
         assert time.monotonic() < deadline, alive
         time.sleep(0.5)
     assert list(unbroken.user.iterdir()) == []
+    assert "runner_storage" not in temporary_names() - served["temporary"], "Prefect's folders stay in ours"

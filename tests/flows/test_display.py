@@ -71,6 +71,24 @@ def test_a_terminal_gets_a_bar_that_leaves_when_the_stage_ends() -> None:
     assert "still here" in said
 
 
+@pytest.mark.parametrize("width", [60, 80, 100, 140])
+def test_the_bar_is_one_line_at_any_width(width: int) -> None:
+    console = terminal(width)
+    live = Display(console=console)
+    live.stage_started("align")
+    live.progress("align", 1, 1160, {"loss": 1.0})
+    for step in range(2, 1160, 100):
+        metrics = {"loss": 1.58, "reward": 0.324, "kl": 0.335, "tokens_per_second": 6905.0}
+        live.progress("align", step, 1160, metrics)
+        assert live._live is not None
+        lines = console.render_lines(live._live.get_renderable())
+        assert len(lines) == 1, ["".join(each.text for each in line) for line in lines]
+        said = "".join(each.text for each in lines[0])
+        assert "loss 1.580" in said
+        assert ("6,905 tokens/s" in said) == (width >= 100)
+    live.close()
+
+
 def test_the_pace_counts_from_the_step_a_resumed_run_began_at() -> None:
     live = Display(console=log_file())
     live.progress("pretrain", 500, 600)
