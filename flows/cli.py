@@ -133,6 +133,11 @@ def _data_commands(commands: Any) -> None:
     )
     add.add_argument("--corpus", default="default", help="which corpus of params.yaml (default: default)")
     add.add_argument("--replace", action="store_true", help="take the place of the corpus's sources, not join them")
+    label = _add(verbs, "label", data_label, "give people's comparisons of answers", "espalier data label mine.jsonl")
+    label.add_argument("path", help='JSON lines: {"prompt", "chosen", "rejected"}; they replace the rule annotator')
+    label.add_argument("--corpus", default="default", help="which corpus of params.yaml (default: default)")
+    label.add_argument("--replace", action="store_true", help="take the place of earlier comparisons, not join them")
+    _json(label, '{"labels": PATH, "pairs": N}')
     listing = _add(verbs, "list", data_list, "list the sources of every corpus", "espalier data list")
     for command in (add, listing):
         _json(command, '{"corpora": {NAME: {"sources": [...]}}}')
@@ -208,6 +213,12 @@ def data_add(options: argparse.Namespace) -> int:
     from flows.data_commands import add
 
     return add(options.path, corpus=options.corpus, replace=options.replace, as_json=options.json)
+
+
+def data_label(options: argparse.Namespace) -> int:
+    from flows.data_commands import label
+
+    return label(options.path, corpus=options.corpus, replace=options.replace, as_json=options.json)
 
 
 def data_list(options: argparse.Namespace) -> int:

@@ -1,10 +1,12 @@
-"""`espalier data add | list`: whose text is trained on."""
+"""`espalier data add | label | list`: whose text is trained on, and whose preferences."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from flows.cli import print_json
 from infra.settings import load_settings, prepare
+from tasks.alignment.human_labels import add_labels
 from tasks.corpus.corpora import add_source, list_sources
 
 
@@ -14,6 +16,21 @@ def add(path: str, *, corpus: str, replace: bool, as_json: bool) -> int:
     return _shown(
         add_source(settings.home, path, corpus=corpus, replace=replace, checkout=settings.checkout), as_json=as_json
     )
+
+
+def label(path: str, *, corpus: str, replace: bool, as_json: bool) -> int:
+    settings = load_settings()
+    prepare(settings)
+    if corpus not in list_sources(settings.home, checkout=settings.checkout)["corpora"]:
+        raise ValueError(f"{corpus}: params.yaml names no such data set")
+    file, pairs = add_labels(settings.home, Path(path), corpus, replace=replace)
+    if as_json:
+        print_json({"labels": str(file), "pairs": pairs})
+        return 0
+    sys.stdout.write(
+        f"{pairs} comparisons for {corpus}, in {file}\nThe next `espalier run` trains the reward model on them.\n"
+    )
+    return 0
 
 
 def list_corpora(*, as_json: bool) -> int:

@@ -5,11 +5,11 @@ from typing import Any
 
 WORDS: Mapping[str, str] = {
     "aligned": "made by reinforcement learning (PPO) on the learned reward, held near its instruction-tuned parent",
-    "reward": "learned which of two answers the rule annotator prefers",
+    "reward": "learned which of two answers is preferred; whose preference it is stands with the pairs",
     "instruct": "learned to answer from instruction items; only the answers' words were learned",
     "pretrained": "learned to predict the next token of the corpus, from random weights",
     "imported": "brought in by a person from their own folder",
-    "preferences": "pairs of the instruction-tuned model's answers, labelled by the rule annotator",
+    "preferences": "pairs of answers and which is better: labelled by people, or sampled and labelled by the rule annotator",
     "instructions": "questions made from the corpus itself, several wordings each, one family held out",
     "tokens": "the documents as token ids",
     "tokenizer": "byte-level BPE, fitted on the training documents",

@@ -1,5 +1,6 @@
 """Reward modelling: preference pairs of the instruction-tuned model's answers, and a model that tells which is better."""
 
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from flows.stages import Outcome, Stage, handle
 from flows.trained import Trained, require_promoted, train_and_judge, training_identity
 from infra import data_versions
 from infra.database import lineage, runs
+from infra.storage import read_json
+from tasks.alignment.human_labels import labels_file
 from tasks.artifacts import ARTIFACT_FILE, read_artifact, verify
 from tasks.corpus import steps as corpus
 
@@ -34,7 +37,7 @@ def inputs(session: Session) -> dict[str, Any]:
 
 
 def pairs_key(session: Session) -> str:
-    """What the preference pairs depend on: the checkpoint, the questions, the settings, the annotator's rule."""
+    """What the preference pairs depend on: the checkpoint, the questions, the settings, the annotator's rule or people."""
     from tasks.configuration import read_yaml
 
     checkout = session.settings.checkout
@@ -46,9 +49,16 @@ def pairs_key(session: Session) -> str:
         inputs={
             "instruct": session.artifact("instruct", "instruct")["digest"],
             "instructions": session.artifact("corpus", "instructions")["digest"],
+            "labels": hashlib.sha256(_labels(session)).hexdigest(),
         },
         settings=settings,
     )
+
+
+def _labels(session: Session) -> bytes:
+    """What people have labelled for this data set, as it lies in the home; nothing where they have not."""
+    path = labels_file(session.settings.home, session.recipe.data)
+    return path.read_bytes() if path.is_file() else b""
 
 
 def key(session: Session) -> str:
@@ -57,7 +67,7 @@ def key(session: Session) -> str:
 
 @flow(name="reward")
 def reward(recipe: str, key: str) -> Outcome:
-    """Label pairs with the rule annotator, learn them, and tell held-out pairs apart better than their lengths do."""
+    """Take people's labels, else label pairs with the rule annotator; tell held-out ones apart better than lengths do."""
     del recipe, key
     session = current()
     given = inputs(session)
@@ -77,6 +87,7 @@ def make_pairs(session: Session, instruct: Any, identity: str) -> dict[str, Any]
         shutil.rmtree(marker, ignore_errors=True)
         marker.mkdir(parents=True)
         shutil.copyfile(Path(instruct["path"]) / ARTIFACT_FILE, marker / ARTIFACT_FILE)
+        (marker / "labels.jsonl").write_bytes(_labels(session))
         with session.clock.part("sampling"):
             corpus.reproduce([f"{PIPELINE}:preferences@{session.recipe.data}"], single=True)
         runs.keep_data_lock(session.engine, session.run_id, data_versions.lock_bytes(session.settings))
@@ -88,7 +99,7 @@ def make_pairs(session: Session, instruct: Any, identity: str) -> dict[str, Any]
         kind="preferences",
         path=folder,
         parents=artifact.parents,
-        summary={"annotator": "rule annotator", "content": artifact.digest[:12]},
+        summary={"annotator": read_json(folder / "index.json")["annotator"], "content": artifact.digest[:12]},
     )
     return handle(artifact)
 

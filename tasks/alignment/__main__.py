@@ -30,7 +30,9 @@ def preferences(name: str, checkout: Path) -> None:
     """The instruction-tuned model that instruct/artifact.json names -> preferences/{train,valid}.jsonl and index.json.
 
     The file is a copy of the promoted checkpoint's own, laid there when its gate was passed; the model lies in the home.
+    Beside it lies labels.jsonl, a copy of what people have labelled, empty if they have not.
     """
+    from tasks.alignment.human_labels import read_labels
     from tasks.alignment.preferences import PreferenceConfig, build_preferences  # torch: not for the other stage
 
     data = checkout / ".espalier" / "data" / name
@@ -42,7 +44,8 @@ def preferences(name: str, checkout: Path) -> None:
         raise ValueError(f"preferences: {reason}; run `espalier stage instruct` again")
     folder = data / "preferences"
     temporary_folder = temporary(folder)
-    build_preferences(instruct, data / "instructions", temporary_folder, config)
+    labels = read_labels(data / "instruct" / "labels.jsonl")
+    build_preferences(instruct, data / "instructions", temporary_folder, config, labels)
     parents = [digest, read_artifact(data / "instructions").digest]
     seal(temporary_folder, folder, kind="preferences", parents=parents, recipe=asdict(config))
 

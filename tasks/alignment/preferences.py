@@ -1,6 +1,7 @@
-"""Preference pairs: two answers of the instruction-tuned model to one question, and which of them is better.
+"""Preference pairs: two answers to one question, and which of them is better.
 
-Until people have labelled some, the rule annotator judges (tasks/alignment/annotator.py), and the set says so. One line:
+Where people have labelled some (tasks/alignment/human_labels.py), those are the set. Until then the instruction-tuned model
+answers, the rule annotator judges (tasks/alignment/annotator.py), and the set says so. One line:
 
     {"id", "task", "prompt", "chosen", "rejected", "chosen_finished", "rejected_finished",
      "chosen_score", "rejected_score", "annotator"}
@@ -15,7 +16,8 @@ from typing import Any
 from models.catalogue import load_model
 from models.sampling import SamplingConfig
 from models.tokenizers.chat import ChatTokenizer
-from tasks.alignment import annotator
+from tasks.alignment import annotator, human_labels
+from tasks.alignment.human_labels import Label
 from tasks.alignment.instructions import InstructionItem, read_items, read_lines
 from tasks.alignment.phrases import key_of
 from tasks.evaluation.answers import Answer, ask
@@ -55,22 +57,63 @@ class Pair:
     annotator: str = annotator.NAME
 
 
-def build_preferences(instruct: Path, instructions: Path, folder: Path, config: PreferenceConfig) -> dict[str, Any]:
-    """Sample, judge and write train.jsonl, valid.jsonl and index.json into an existing folder; returns the index."""
-    model, tokenizer = load_model(instruct)
-    index: dict[str, Any] = {"annotator": annotator.NAME, "rule": annotator.rule_digest(), "settings": asdict(config)}
-    # the same split of questions as the instruction set's: a held-out question is held out from the reward model too
-    for name, most in (("train", config.train_prompts), ("valid", config.valid_prompts)):
-        items = _chosen(read_items(instructions / f"{name}.jsonl"), most, config.seed)
-        pairs, counts = pairs_of(items, _answers(model, tokenizer, items, config), config.answers_per_prompt)
-        if not pairs:
-            raise ValueError(f"preferences: no two answers to any of {len(items)} {name} questions differ in score")
+Counted = tuple[list[Pair], dict[str, float]]
+
+
+def build_preferences(
+    instruct: Path, instructions: Path, folder: Path, config: PreferenceConfig, labels: Sequence[Label] = ()
+) -> dict[str, Any]:
+    """Write train.jsonl, valid.jsonl and index.json into an existing folder, from `labels` if there are any, else from
+    sampled and judged answers; returns the index.
+    """
+    index: dict[str, Any] = {"settings": asdict(config)}
+    if labels:
+        index["annotator"] = human_labels.NAME
+        made = {name: _labelled(some) for name, some in human_labels.split_labels(labels, config.seed).items()}
+    else:
+        index |= {"annotator": annotator.NAME, "rule": annotator.rule_digest()}
+        made = _judged(instruct, instructions, config)
+    for name, (pairs, counts) in made.items():
         lines = (json.dumps(asdict(pair), ensure_ascii=False, sort_keys=True) + "\n" for pair in pairs)
         (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8", newline="\n")
         index[name] = counts
     text = json.dumps(index, ensure_ascii=False, indent=1, sort_keys=True)
     (folder / "index.json").write_text(text + "\n", encoding="utf-8")
     return index
+
+
+def _judged(instruct: Path, instructions: Path, config: PreferenceConfig) -> dict[str, Counted]:
+    model, tokenizer = load_model(instruct)
+    made = {}
+    # the same split of questions as the instruction set's: a held-out question is held out from the reward model too
+    for name, most in (("train", config.train_prompts), ("valid", config.valid_prompts)):
+        items = _chosen(read_items(instructions / f"{name}.jsonl"), most, config.seed)
+        pairs, counts = pairs_of(items, _answers(model, tokenizer, items, config), config.answers_per_prompt)
+        if not pairs:
+            raise ValueError(f"preferences: no two answers to any of {len(items)} {name} questions differ in score")
+        made[name] = pairs, counts
+    return made
+
+
+def _labelled(labels: Sequence[Label]) -> Counted:
+    """A person's choice as a score of 1 against 0; an answer that a person read had ended."""
+    pairs = [
+        Pair(
+            id=key_of("pair", label["prompt"], label["chosen"], label["rejected"]),
+            task="human",
+            prompt=label["prompt"],
+            chosen=label["chosen"],
+            rejected=label["rejected"],
+            chosen_finished=True,
+            rejected_finished=True,
+            chosen_score=1.0,
+            rejected_score=0.0,
+            annotator=human_labels.NAME,
+        )
+        for label in labels
+    ]
+    questions = len({label["prompt"] for label in labels})
+    return pairs, {"questions": questions, "pairs": len(pairs), "ties": 0, "tie_share": 0.0}
 
 
 def _chosen(items: Sequence[InstructionItem], most: int, seed: int) -> list[InstructionItem]:
@@ -86,9 +129,7 @@ def _answers(
     return ask(model, tokenizer, prompts, sampling, seed=config.seed, batch_sequences=BATCH_SEQUENCES)
 
 
-def pairs_of(
-    items: Sequence[InstructionItem], answers: Sequence[Answer], per_prompt: int
-) -> tuple[list[Pair], dict[str, float]]:
+def pairs_of(items: Sequence[InstructionItem], answers: Sequence[Answer], per_prompt: int) -> Counted:
     """The best and the worst answer to each question; where all score the same there is nothing to prefer (a tie)."""
     pairs = []
     for place, item in enumerate(items):

@@ -117,6 +117,7 @@ def checkout(half_taught: Path, instructions: Path, tmp_path: Path, monkeypatch:
     write_artifact(data / "instructions", kind="instructions")
     (data / "instruct").mkdir()
     shutil.copy(half_taught / "artifact.json", data / "instruct")
+    (data / "instruct" / "labels.jsonl").touch()
     shutil.copytree(half_taught, tmp_path / ".espalier" / "artifacts" / "instruct" / digest[:16])
     return tmp_path
 
@@ -128,6 +129,16 @@ def test_the_stage_labels_the_answers_of_the_promoted_model(checkout: Path) -> N
     parents = (read_artifact(data / "instruct").digest, read_artifact(data / "instructions").digest)
     assert read_artifact(data / "preferences").parents == parents
     assert read_preferences_index(data / "preferences")["train"]["questions"] == 6
+
+
+def test_the_stage_takes_what_people_labelled_where_there_is_some(checkout: Path) -> None:
+    data = checkout / ".espalier" / "data" / "own"
+    labels = [{"prompt": f"question {number}", "chosen": "yes", "rejected": "no"} for number in range(4)]
+    (data / "instruct" / "labels.jsonl").write_text("".join(json.dumps(label) + "\n" for label in labels))
+    preferences_stage("own", checkout)
+    assert verify(data / "preferences") == (True, "")
+    assert read_preferences_index(data / "preferences")["annotator"] == "human annotators"
+    assert {pair.annotator for pair in read_pairs(data / "preferences" / "train.jsonl")} == {"human annotators"}
 
 
 def test_a_model_that_was_damaged_or_is_gone_labels_nothing(checkout: Path) -> None:

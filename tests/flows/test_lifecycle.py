@@ -220,3 +220,20 @@ def test_a_gate_that_says_no_ends_the_run_with_its_figures(unbroken: Finished, t
     alone = command("stage", "instruct", "--recipe", "tiny")
     assert alone.returncode == 2
     assert "pretrain must run first" in alone.stderr
+
+
+def test_what_people_labelled_takes_the_rule_annotators_place(unbroken: Finished, tmp_path: Path) -> None:
+    """The rule's own pairs stand for people's here, so that the reward model has something to learn."""
+    lines = [
+        json.loads(line)
+        for name in ("train", "valid")
+        for line in (unbroken.home / "data" / "tiny" / "preferences" / f"{name}.jsonl").read_text().splitlines()
+    ]
+    labels = tmp_path / "labels.jsonl"
+    labels.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    added = asked(unbroken, "data", "label", str(labels), "--corpus", "tiny", "--json")
+    assert added["pairs"] == len(lines)
+    result = unbroken.command("stage", "reward", "--recipe", "tiny", "--json")
+    assert result.returncode in (0, 3), result.stderr
+    reward = next(stage for stage in json.loads(result.stdout)["stages"] if stage["stage"] == "reward")
+    assert "pairs labelled by the human annotators" in reward["unit"]
