@@ -40,4 +40,5 @@ endif
 prove: .venv/installed-dev
 	@test -n "$(NAME)" || { echo "make prove NAME, where NAME is one of:" \
 	    $(basename $(notdir $(wildcard tests/benchmarks/*.py))) >&2; exit 2; }
-	bash -o pipefail -c '$(BIN)/python -m tests.benchmarks.$(NAME) | tee tests/benchmarks/results/$(NAME).txt'
+	kept=$$(mktemp) && bash -o pipefail -c "$(BIN)/python -m tests.benchmarks.$(NAME) | tee $$kept" && \
+	    cp $$kept tests/benchmarks/results/$(NAME).txt && rm $$kept

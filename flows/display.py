@@ -20,6 +20,7 @@ from flows.tables import MARKS, duration, error_line, named_values, plain
 PLAIN_EVERY_SECONDS = 5.0
 NAME_CELLS = 10
 LEFT_CELLS = len("10 min 00 s left")
+BETWEEN_CELLS = len("  " + "/") + 4 + 1  # the indentation, the stroke, a space between each two columns, one to spare
 SHORTEST_BAR, LONGEST_BAR = 6, 32
 FIGURES = (("loss", "loss"), ("reward", "reward"), ("kl", "KL"), ("accuracy", "accuracy"))
 
@@ -111,7 +112,7 @@ class Display:
 
     def _show_bar(self, name: str, step: int, steps: int, figures: str) -> None:
         """One line whatever its width: the bar gives way first, then the last figures."""
-        room = self.console.width - NAME_CELLS - 2 * len(f"{steps:,}") - LEFT_CELLS - 8
+        room = self.console.width - NAME_CELLS - 2 * len(f"{steps:,}") - LEFT_CELLS - BETWEEN_CELLS
         shown = figures.split("  ")
         while len(shown) > 1 and room - cell_len("  ".join(shown)) < SHORTEST_BAR:
             shown.pop()
@@ -119,11 +120,11 @@ class Display:
         self._bar.bar_width = max(SHORTEST_BAR, min(LONGEST_BAR, room - cell_len(figures)))
         if self._live is None:
             self._live = Progress(
-                TextColumn("  {task.description}", markup=False, table_column=one_line()),
+                TextColumn("  {task.description}", markup=False, table_column=_one_line()),
                 self._bar,
-                TextColumn("{task.completed:,.0f}/{task.total:,.0f}", table_column=one_line()),
+                TextColumn("{task.completed:,.0f}/{task.total:,.0f}", table_column=_one_line()),
                 _TimeLeft(self, name),
-                TextColumn("{task.fields[figures]}", markup=False, table_column=one_line()),
+                TextColumn("{task.fields[figures]}", markup=False, table_column=_one_line()),
                 console=self.console,
                 transient=True,
                 refresh_per_second=4,
@@ -138,16 +139,18 @@ class Display:
             self._live = None
 
 
-def one_line() -> Column:
+def _one_line() -> Column:
     return Column(no_wrap=True, overflow="ellipsis")
 
 
 class _TimeLeft(ProgressColumn):
     def __init__(self, display: Display, name: str) -> None:
-        super().__init__(table_column=one_line())
+        super().__init__(table_column=_one_line())
         self._display, self._name = display, name
 
     def render(self, task: Task) -> Text:
+        if task.finished:
+            return Text("measuring", style="cyan")
         left = self._display.seconds_left(self._name, int(task.completed), int(task.total or 0))
         return Text("" if left is None else f"{duration(left)} left", style="cyan")
 

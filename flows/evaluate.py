@@ -25,6 +25,13 @@ def key(session: Session) -> str:
     return key_of(checkout, "evaluation", stage="evaluate", inputs={**digests, **data}, most=answer_tokens(session))
 
 
+def measured_by_gates(session: Session) -> dict[str, Any]:
+    """Bits per byte that the gates of this run's stages measured of the same models on the same text."""
+    base, kept = (session.outcome(stage)["figures"].get("bits_per_byte") or {} for stage in ("pretrain", "align"))
+    found = {"base": base, "instruct": kept.get("reference"), "aligned": kept.get("policy")}
+    return {name: record for name, record in found.items() if record}
+
+
 @flow(name="evaluate")
 def evaluate(recipe: str, key: str) -> Outcome:
     """Ten questions answered side by side, exact match of all, and what each has kept of plain language."""
@@ -39,6 +46,7 @@ def evaluate(recipe: str, key: str) -> Outcome:
                 "instructions": session.artifact("corpus", "instructions")["path"],
                 "tokens": session.tokens()["path"],
                 "max_answer_tokens": answer_tokens(session),
+                "bits_per_byte": measured_by_gates(session),
             },
         )
     models = compared["models"]

@@ -31,10 +31,13 @@ def in_words(node: Mapping[str, Any], seen: set[str] | None = None) -> dict[str,
     seen.add(str(node["digest"]))
     parents = [] if again else [in_words(parent, seen) for parent in _shown(node.get("parents") or ())]
     text = "see above" if again else _sentence(node)
-    figures = (
-        {} if again else dict(sorted((node.get("figures") or {}).items(), key=lambda figure: figure[0] == "before"))
-    )
+    figures = {} if again else _before_last(node.get("figures") or {})
     return {**node, "text": text, "figures": figures, "parents": parents}
+
+
+def _before_last(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """{"before": 0.3, "exact match": 0.7} -> the figure first, then what it was before."""
+    return dict(sorted(figures.items(), key=lambda figure: figure[0] == "before"))
 
 
 def _shown(parents: Any) -> list[Mapping[str, Any]]:

@@ -4,10 +4,10 @@ JSON lines: {"prompt", "chosen", "rejected"}, three texts. They lie in the home,
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from tasks.alignment.instructions import read_lines
+from tasks.alignment.instructions import numbered_lines
 from tasks.alignment.phrases import key_of
 
 NAME = "human annotators"
@@ -23,19 +23,21 @@ def labels_file(home: Path, name: str) -> Path:
 
 def read_labels(path: Path) -> list[Label]:
     """Each comparison once, in the order of the file; ValueError with file and line for one that says nothing."""
-    found: dict[str, Label] = {}
-    for number, line in enumerate(read_lines(path), start=1):
-        label = line if isinstance(line, dict) else {}
-        missing = [name for name in TEXTS if not isinstance(label.get(name), str)]
+    found = []
+    for number, line in numbered_lines(path):
+        missing = [name for name in TEXTS if not isinstance(line.get(name), str)]
         if missing:
             raise ValueError(
                 f"{path}, line {number}: expected the texts prompt, chosen and rejected; {missing[0]} is missing"
             )
-        if not label["prompt"].strip() or label["chosen"].strip() == label["rejected"].strip():
+        if not line["prompt"].strip() or line["chosen"].strip() == line["rejected"].strip():
             raise ValueError(f"{path}, line {number}: expected a prompt and two answers that differ")
-        texts = {name: label[name] for name in TEXTS}
-        found[key_of("label", *texts.values())] = texts
-    return list(found.values())
+        found.append({name: line[name] for name in TEXTS})
+    return _each_once(found)
+
+
+def _each_once(labels: Iterable[Label]) -> list[Label]:
+    return list({tuple(label.values()): label for label in labels}.values())
 
 
 def add_labels(home: Path, path: Path, name: str, *, replace: bool) -> tuple[Path, int]:
@@ -47,24 +49,29 @@ def add_labels(home: Path, path: Path, name: str, *, replace: bool) -> tuple[Pat
         raise ValueError(f"{path}: holds no comparison")
     target = labels_file(home, name)
     known = [] if replace or not target.is_file() else read_labels(target)
-    merged = known + [label for label in new if label not in known]
+    labels = _each_once([*known, *new])
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_suffix(".part")
-    lines = (json.dumps(label, ensure_ascii=False, sort_keys=True) + "\n" for label in merged)
+    lines = (json.dumps(label, ensure_ascii=False, sort_keys=True) + "\n" for label in labels)
     beside.write_text("".join(lines), encoding="utf-8", newline="\n")
     beside.replace(target)
-    return target, len(merged)
+    return target, len(labels)
 
 
-def split_labels(labels: Sequence[Label], seed: int) -> dict[str, list[Label]]:
-    """{"train", "valid"}: all comparisons of one prompt lie on one side. ValueError where one side would be empty."""
+def split_labels(labels: Sequence[Label], seed: int, unseen: Collection[str] = ()) -> dict[str, list[Label]]:
+    """{"train", "valid"}: all comparisons of one prompt lie on one side, those of the prompts `unseen` in valid.
+
+    ValueError where one side would be empty.
+    """
     prompts = sorted({label["prompt"] for label in labels}, key=lambda prompt: key_of("labels", seed, prompt))
-    if len(prompts) < 2:
-        raise ValueError(
-            "human labels: comparisons of one prompt alone leave none to judge the reward model on; add more"
-        )
-    held_out = set(prompts[: max(1, round(VALID_SHARE * len(prompts)))])
-    return {
+    held_out = {*prompts[: max(1, round(VALID_SHARE * len(prompts)))], *unseen}
+    sides = {
         "train": [label for label in labels if label["prompt"] not in held_out],
         "valid": [label for label in labels if label["prompt"] in held_out],
     }
+    if not all(sides.values()):
+        raise ValueError(
+            "human labels: no comparison is left to train the reward model on when some prompts are kept to judge it; "
+            "add comparisons of further prompts"
+        )
+    return sides

@@ -69,7 +69,10 @@ def build_preferences(
     index: dict[str, Any] = {"settings": asdict(config)}
     if labels:
         index["annotator"] = human_labels.NAME
-        made = {name: _labelled(some) for name, some in human_labels.split_labels(labels, config.seed).items()}
+        # a question that answers are judged on later is held out from the reward model, whoever labelled its answers
+        unseen = {item.prompt for name in ("valid", "held_out") for item in read_items(instructions / f"{name}.jsonl")}
+        sides = human_labels.split_labels(labels, config.seed, unseen)
+        made = {name: _labelled(side) for name, side in sides.items()}
     else:
         index |= {"annotator": annotator.NAME, "rule": annotator.rule_digest()}
         made = _judged(instruct, instructions, config)

@@ -1,7 +1,7 @@
 """A byte tokenizer, small decoders, and the jobs and folders that alignment's trainings are handed."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -11,49 +11,24 @@ import pytest
 import torch
 
 from models.catalogue import save_model
-from models.llama import LlamaShape, build_llama
-from models.tokenizers import bpe
+from models.llama import LlamaShape
 from models.tokenizers.chat import ChatTokenizer
 from tasks.alignment import instruct
 from tasks.alignment.instructions import InstructionItem
 from tasks.training.engine import TrainingConfig, TrainState
 from tasks.training.job import Job
 from tasks.training.optimizers import OptimizerConfig
+from tests.decoders import one_thread, small_decoder, tokenizer
+
+__all__ = ["one_thread", "tokenizer"]
 
 SHAPE = LlamaShape(layers=2, width=32, heads=2, kv_heads=2, feed_forward=64, context=64)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small products are faster so, and their sums have one order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="session")
-def tokenizer() -> ChatTokenizer:
-    """Bytes and special tokens alone: every letter is a token."""
-    return ChatTokenizer.ours(bpe.fit([], vocabulary=261))
-
-
 @pytest.fixture(scope="session")
 def small_model(tokenizer: ChatTokenizer) -> Callable[..., Any]:
-    """small_model(seed) -> a decoder of 35k parameters; `spread` multiplies its weights, so that it has opinions."""
-
-    def make(seed: int = 0, *, spread: float = 4.0, shape: LlamaShape = SHAPE) -> Any:
-        torch.manual_seed(seed)
-        model = build_llama(
-            shape, vocabulary=tokenizer.vocabulary, end_id=tokenizer.end_of_text_id, pad_id=tokenizer.pad_id
-        )
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.dim() >= 2:
-                    parameter.mul_(spread)
-        return model.eval()
-
-    return make
+    """small_model(seed) -> a decoder of 35k parameters."""
+    return partial(small_decoder, tokenizer, shape=SHAPE)
 
 
 @pytest.fixture(scope="session")
@@ -94,6 +69,7 @@ def instructions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("instructions")
     write_lines(folder / "train.jsonl", [item(f"say {letter}", letter) for letter in "abcdefgh"])
     write_lines(folder / "valid.jsonl", [item(f"say {letter}", letter) for letter in "aceg"])
+    write_lines(folder / "held_out.jsonl", [item(f"shout {letter}", letter.upper(), task="shout") for letter in "ab"])
     return folder
 
 

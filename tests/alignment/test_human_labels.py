@@ -38,7 +38,8 @@ def test_each_comparison_is_read_once_and_what_else_stands_there_is_left(write: 
     [
         ({"prompt": "a", "chosen": "b"}, "line 2: expected the texts prompt, chosen and rejected; rejected is missing"),
         ({**label("a"), "chosen": 1}, "line 2: expected the texts prompt, chosen and rejected; chosen is missing"),
-        (["a"], "line 2: expected the texts"),
+        (["a"], "line 2: expected an object, found list"),
+        (None, "line 2: expected an object"),
         (label("a", "same", " same "), "line 2: expected a prompt and two answers that differ"),
         (label("  "), "line 2: expected a prompt"),
     ],
@@ -73,8 +74,27 @@ def test_all_comparisons_of_a_prompt_lie_on_one_side() -> None:
     assert len(sides["train"]) + len(sides["valid"]) == 200
     assert split_labels(list(reversed(labels)), seed=1)["valid"] == list(reversed(sides["valid"]))
     assert {entry["prompt"] for entry in split_labels(labels, seed=2)["valid"]} != prompts["valid"]
-    with pytest.raises(ValueError, match="comparisons of one prompt alone"):
+    with pytest.raises(ValueError, match="add comparisons of further prompts"):
         split_labels([label("a"), label("a", "better")], seed=1)
+
+
+def test_a_question_that_answers_are_judged_on_trains_no_reward_model() -> None:
+    labels = [label(f"question {number}") for number in range(40)]
+    unseen = {f"question {number}" for number in range(10)}
+    sides = split_labels(labels, 1, unseen)
+    assert not unseen & {entry["prompt"] for entry in sides["train"]}
+    assert unseen < {entry["prompt"] for entry in sides["valid"]}
+    with pytest.raises(ValueError, match="add comparisons of further prompts"):
+        split_labels(labels, 1, {entry["prompt"] for entry in labels})
+
+
+def test_a_blank_line_is_nothing_and_what_is_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    path.write_text(json.dumps(label("a")) + "\n\n" + json.dumps(label("b")) + "\n\n", encoding="utf-8")
+    assert [entry["prompt"] for entry in read_labels(path)] == ["a", "b"]
+    path.write_bytes(b"\n\n\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"labels\.jsonl, line 3: not JSON in UTF-8"):
+        read_labels(path)
 
 
 def test_they_are_the_set_and_the_set_says_whose_they_are(instructions: Path, tmp_path: Path) -> None:

@@ -1,55 +1,30 @@
 """A byte tokenizer, small decoders, and token sets whose text is known."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from models.llama import LlamaShape, build_llama
-from models.tokenizers import bpe
+from models.llama import LlamaShape
 from models.tokenizers.chat import ChatTokenizer
 from tasks.artifacts import write_artifact
 from tasks.corpus.staging import write_json
 from tasks.tokenization.shards import DOCUMENT, ShardWriter, dtype_for, write_documents
+from tests.decoders import one_thread, small_decoder, tokenizer
+
+__all__ = ["one_thread", "tokenizer"]
 
 KINDS = ("text", "source")
 SHAPE = LlamaShape(layers=2, width=16, heads=2, kv_heads=2, feed_forward=32, context=32)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small products are faster so, and their sums have one order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="session")
-def tokenizer() -> ChatTokenizer:
-    """Bytes and special tokens alone: every letter is a token."""
-    return ChatTokenizer.ours(bpe.fit([], vocabulary=261))
-
-
 @pytest.fixture(scope="session")
 def small_model(tokenizer: ChatTokenizer) -> Callable[..., Any]:
     """small_model(seed) -> a decoder with opinions; spread=0 -> one that thinks every token equally likely."""
-
-    def make(seed: int = 0, *, spread: float = 4.0, shape: LlamaShape = SHAPE) -> Any:
-        torch.manual_seed(seed)
-        model = build_llama(
-            shape, vocabulary=tokenizer.vocabulary, end_id=tokenizer.end_of_text_id, pad_id=tokenizer.pad_id
-        )
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.dim() >= 2:
-                    parameter.mul_(spread)
-        return model.eval()
-
-    return make
+    return partial(small_decoder, tokenizer, shape=SHAPE)
 
 
 Texts = Mapping[str, Sequence[str]]

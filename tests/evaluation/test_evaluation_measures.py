@@ -20,7 +20,6 @@ from tasks.evaluation.measures import (
     compare_models,
     first_by_hash,
     greedy,
-    measure_bits,
     measure_instruct,
     measure_pretrained,
     measure_release,
@@ -117,11 +116,6 @@ def test_bits_of_a_network_stand_beside_those_of_counting(base: Path, tokens: Pa
     assert (gate.before, gate.after) == (found["counting"]["Kneser-Ney 3-gram"], found["bits_per_byte"]["value"])
 
 
-def test_bits_alone_may_be_bounded_to_the_first_documents(base: Path, tokens: Path) -> None:
-    whole, part = measure_bits(str(base), str(tokens)), measure_bits(str(base), str(tokens), 60)
-    assert (whole["split"], whole["bits_per_byte"]["n"], part["bits_per_byte"]["n"]) == ("test", 3, 2)
-
-
 def test_answers_are_scored_against_base_and_shallow_rules(base: Path, taught: Path, instructions: Path) -> None:
     found = measure_instruct(str(base), str(taught), str(instructions), 6)
     exact = found["unseen"]["exact_match"]
@@ -175,8 +169,13 @@ def test_models_are_asked_the_same_and_shown_side_by_side(
     taught_figures, base_figures = found["models"]["taught"], found["models"]["base"]
     assert taught_figures["exact_match"]["unseen"]["value"] == 1.0
     assert taught_figures["exact_match"]["held_out_family"]["value"] == 0.0
-    assert base_figures["bits_per_byte"] == measure_bits(str(base), str(tokens))["bits_per_byte"]
+    bits = measure(load_model(base)[0], open_split(tokens, "test")).bits_per_byte
+    assert base_figures["bits_per_byte"] == bits.record()
     assert math.isfinite(taught_figures["bits_per_byte"]["value"])
+    known = {"base": {"value": 9.0, "low": 8.0, "high": 10.0, "n": 3}}
+    again = compare_models({"base": str(base), "taught": str(taught)}, str(instructions), str(tokens), 6, known)
+    assert again["models"]["base"]["bits_per_byte"] == known["base"], "what a gate has measured is not measured again"
+    assert again["models"]["taught"] == taught_figures
 
 
 def test_nobody_chooses_what_is_shown() -> None:

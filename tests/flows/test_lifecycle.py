@@ -237,3 +237,5 @@ def test_what_people_labelled_takes_the_rule_annotators_place(unbroken: Finished
     assert result.returncode in (0, 3), result.stderr
     reward = next(stage for stage in json.loads(result.stdout)["stages"] if stage["stage"] == "reward")
     assert "pairs labelled by the human annotators" in reward["unit"]
+    index = json.loads((unbroken.home / "data" / "tiny" / "preferences" / "index.json").read_text())
+    assert index["train"]["pairs"] + index["valid"]["pairs"] == len(lines)

@@ -1,14 +1,5 @@
 """One thread: the trainings here are tiny, and equal bytes need equal threads."""
 
-from collections.abc import Iterator
+from tests.decoders import one_thread
 
-import pytest
-import torch
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+__all__ = ["one_thread"]
