@@ -21,15 +21,14 @@ def add(path: str, *, corpus: str, replace: bool, as_json: bool) -> int:
 def label(path: str, *, corpus: str, replace: bool, as_json: bool) -> int:
     settings = load_settings()
     prepare(settings)
-    if corpus not in list_sources(settings.home, checkout=settings.checkout)["corpora"]:
-        raise ValueError(f"{corpus}: params.yaml names no such data set")
+    known = list_sources(settings.home, checkout=settings.checkout)["corpora"]
+    if corpus not in known:
+        raise ValueError(f"{corpus}: params.yaml names no such data set; it names {', '.join(known)}")
     file, pairs = add_labels(settings.home, Path(path), corpus, replace=replace)
     if as_json:
         print_json({"labels": str(file), "pairs": pairs})
         return 0
-    sys.stdout.write(
-        f"{pairs} comparisons for {corpus}, in {file}\nThe next `espalier run` trains the reward model on them.\n"
-    )
+    sys.stdout.write(f"{corpus}: {pairs} in all, in {file}\nThe next `espalier run` trains the reward model on them.\n")
     return 0
 
 

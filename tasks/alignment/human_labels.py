@@ -43,7 +43,9 @@ def _each_once(labels: Iterable[Label]) -> list[Label]:
 def add_labels(home: Path, path: Path, name: str, *, replace: bool) -> tuple[Path, int]:
     """Lay the comparisons of `path` beside those that are there, or in their place; returns the file and its length."""
     if not path.is_file():
-        raise ValueError(f"{path}: there is no such file; labels are JSON lines of prompt, chosen and rejected")
+        raise ValueError(
+            f"{path}: there is no such file; labels are a file of JSON lines with prompt, chosen and rejected"
+        )
     new = read_labels(path)
     if not new:
         raise ValueError(f"{path}: holds no comparison")

@@ -20,6 +20,7 @@ from infra.processes import RunLock
         (("models", "show", "production"), "there is none yet; `espalier run` makes the first"),
         (("data", "add", "/nowhere/at/all"), "no file at /nowhere/at/all"),
         (("stage", "instruct", "--recipe", "tiny"), "corpus must run first"),
+        (("data", "label", "/nowhere.jsonl"), "/nowhere.jsonl: there is no such file"),
         (("deploy",), "`espalier up` first"),
     ],
 )
