@@ -7,16 +7,17 @@ generator.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import torch
 from torch import nn
 
 from models.catalogue import own_tensors
-from tasks.training.batches import Batch, Batches
+from tasks.training.batches import Batches
 from tasks.training.checkpoints import Checkpoints, Saved
 from tasks.training.distributed import Ranks
+from tasks.training.gradients import accumulate_gradients
 from tasks.training.machine import Decided, Runtime, decide, topology
 from tasks.training.objectives import Objective
 from tasks.training.optimizers import Optimizer, OptimizerConfig, Schedule, clip_gradients
@@ -148,32 +149,6 @@ def train(
         metrics=metrics,
         note=note,
     )
-
-
-def accumulate_gradients(
-    module: nn.Module, objective: Objective, batch: Batch, decided: Decided, optimizer: Optimizer, ranks: Ranks
-) -> dict[str, float]:
-    """Gradients of the mean over the whole global batch: over every micro-batch and rank, never a mean of means."""
-    own = batch.rows(ranks.rows(len(batch)))
-    weight = ranks.sum(objective.weight(own))
-    if not weight > 0:
-        raise ValueError("a batch has nothing to learn from: every label is masked; check the template and the lengths")
-    sums: dict[str, float] = {}
-    for micro in micro_batches(own, decided.micro_batch):
-        if objective.weight(micro) == 0:
-            continue
-        with torch.autocast("cpu", torch.bfloat16, enabled=decided.is_bf16):
-            loss = objective.loss(module, micro)
-        (loss.total / weight).backward()  # type: ignore[no-untyped-call]
-        for name, value in loss.sums.items():
-            sums[name] = sums.get(name, 0.0) + value
-    ranks.sum_gradients(optimizer.parameters())
-    return {**batch.metrics, **{name: value / weight for name, value in ranks.sums(sums).items()}}
-
-
-def micro_batches(batch: Batch, size: int) -> Iterator[Batch]:
-    for start in range(0, len(batch), size):
-        yield batch.rows(slice(start, start + size))
 
 
 def keep(

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from tasks.training.batches import IGNORED, Batch
 from tasks.training.distributed import Ranks
-from tasks.training.engine import accumulate_gradients
+from tasks.training.gradients import accumulate_gradients
 from tasks.training.machine import Decided
 from tasks.training.objectives import NextToken
 from tasks.training.optimizers import Optimizer, OptimizerConfig

@@ -14,7 +14,8 @@ from tiny_training import Notes, StopAt, UnequalBatches, read_notes, start_apart
 
 from tasks.training.batches import IGNORED, Batch
 from tasks.training.distributed import Ranks
-from tasks.training.engine import Preempted, accumulate_gradients
+from tasks.training.engine import Preempted
+from tasks.training.gradients import accumulate_gradients
 from tasks.training.machine import Decided
 from tasks.training.objectives import Loss, NextToken
 from tasks.training.optimizers import Optimizer, OptimizerConfig
