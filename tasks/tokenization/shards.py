@@ -7,6 +7,7 @@ tokens/index.json               {"vocabulary", "dtype", "end_id", "tokenizer", "
 """
 
 import json
+import mmap
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cached_property
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 INDEX_FILE = "index.json"
 MOST_SHARD_BYTES = 256_000_000
+MOST_MAPPED_BYTES = 64_000_000  # of what was read at random, before this process lets go of it
 # `start` in tokens from the beginning of the split, `kind` a position in the index's "kinds"
 DOCUMENT = np.dtype([("start", "<i8"), ("bytes", "<i8"), ("kind", "<i8")])
 
@@ -39,7 +41,9 @@ class TokenStream:
         described = index["splits"][split]
         self._folder = folder
         self._dtype = np.dtype(index["dtype"]).newbyteorder("<")
-        self._shards: list[Tokens] = [self._mapped(shard) for shard in described["shards"]]
+        self._mappings = [self._mapping(shard) for shard in described["shards"]]
+        self._shards: list[Tokens] = [np.frombuffer(mapping, self._dtype) for mapping in self._mappings]
+        self._at_random, self._touched_bytes = False, 0
         self._starts = list(accumulate((len(shard) for shard in self._shards), initial=0))
         self._documents_file = folder / f"{split}.documents.npy"
         self.tokens: int = described["tokens"]
@@ -63,7 +67,18 @@ class TokenStream:
             part = self._shards[number][offset : offset + length]
             parts.append(part)
             start, length, number = start + len(part), length - len(part), number + 1
+        if self._at_random:
+            self._let_go(sum(part.nbytes + mmap.PAGESIZE for part in parts))
         return parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, self._dtype), *parts])
+
+    def read_at_random(self) -> "TokenStream":
+        """From now on slices lie anywhere: the system reads what is asked for and no more, and memory stays flat.
+
+        A disk that reads 8 MB ahead took 160 ms for the 16 windows of a batch instead of 0.15 (a cloud machine, 20 GB).
+        """
+        self._at_random = True
+        self._advise("MADV_RANDOM")
+        return self
 
     @cached_property
     def documents(self) -> npt.NDArray[np.void]:
@@ -77,14 +92,28 @@ class TokenStream:
         end = int(starts[number + 1]) if number + 1 < len(starts) else self.tokens
         return self.slice(int(starts[number]), end - int(starts[number]))
 
-    def _mapped(self, shard: dict[str, Any]) -> Tokens:
+    def _mapping(self, shard: dict[str, Any]) -> mmap.mmap:
         path, tokens = self._folder / shard["file"], shard["tokens"]
         size = path.stat().st_size if path.is_file() else 0
         if size != tokens * self._dtype.itemsize or size == 0:
             raise ValueError(
                 f"{path}: {size} bytes are there, {tokens * self._dtype.itemsize} belong there; make it anew"
             )
-        return np.memmap(path, dtype=self._dtype, mode="r")
+        with path.open("rb") as stream:
+            return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def _let_go(self, touched_bytes: int) -> None:
+        """Pages leave this process, not the system's cache: they would add up to the whole token set. Views stay good."""
+        self._touched_bytes += touched_bytes
+        if self._touched_bytes > MOST_MAPPED_BYTES:
+            self._advise("MADV_DONTNEED")
+            self._touched_bytes = 0
+
+    def _advise(self, name: str) -> None:
+        advice = getattr(mmap, name, None)  # not every system takes advice
+        if advice is not None:
+            for mapping in self._mappings:
+                mapping.madvise(advice)
 
 
 def read_index(folder: Path) -> dict[str, Any]:

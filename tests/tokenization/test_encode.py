@@ -4,19 +4,21 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from models.tokenizers import bpe
 from tasks.artifacts import read_artifact, verify
 from tasks.corpus.documents import KINDS, SPLITS, read_documents
+from tasks.tokenization import encode as encoding
 from tasks.tokenization.encode import encode_corpus
 from tasks.tokenization.fit import TokenizerConfig, fit_tokenizer
-from tasks.tokenization.shards import open_split, read_index
+from tasks.tokenization.shards import DOCUMENT, open_split, read_index
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -78,53 +80,60 @@ def test_the_index_says_what_is_there(encoded: Callable[..., Path], tmp_path: Pa
     assert (read_artifact(folder).kind, read_artifact(folder).parents) == ("tokens", parents)
 
 
-# in a process of its own: multiprocessing leaves a helper running that later tests would find among their children
-IN_TWO_PROCESSES = """
-import sys
-from pathlib import Path
-from tasks.tokenization import encode as encoding
-encoding.BLOCK_BYTES = int(sys.argv[2])
-folder = Path(sys.argv[1])
-if __name__ == "__main__":
-    encoding.encode_corpus(folder / "split", folder / "tokenizer", folder / f"blocks-{sys.argv[2]}", processes=2)
-"""
-
-READ_AHEAD = """
-import sys
-from pathlib import Path
-from tasks.tokenization import encode as encoding
-folder, read = Path(sys.argv[1]), []
-def blocks():
-    for line in (folder / "split" / "train.jsonl").read_bytes().splitlines(keepends=True) * 5:
-        read.append(line)
-        yield [line]
-if __name__ == "__main__":
-    with encoding._encoders(folder / "tokenizer", "<|endoftext|>", 1) as encode_all:
-        results = encode_all(blocks())
-        next(results)
-        print(len(read))
-"""
+@pytest.mark.parametrize("block_bytes", [1, 1500, 10**9])
+@pytest.mark.parametrize("cores", [1, 5])
+def test_cores_and_blocks_do_not_change_a_byte(
+    encoded: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, block_bytes: int, cores: int
+) -> None:
+    """Beside the library's own answer, one document at a time on one thread."""
+    monkeypatch.setattr(encoding, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    folder = encoded()
+    tokenizer = bpe.load(folder.with_name("tokenizer"))
+    for name in SPLITS:
+        ids: list[int] = []
+        for document in read_documents(folder.with_name("split") / f"{name}.jsonl"):
+            ids += [*tokenizer.encode(document.text, add_special_tokens=False).ids, 0]
+        stream = open_split(folder, name)
+        assert stream.slice(0, stream.tokens).tolist() == ids
 
 
-def output_of(script: str, folder: Path, *arguments: str) -> str:
-    path = folder / "script.py"
-    path.write_text(script)
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-    command = [sys.executable, str(path), str(folder), *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+def test_a_tokenizer_that_cuts_and_fills_up_does_neither(encoded: Callable[..., Path], tmp_path: Path) -> None:
+    """As many from elsewhere are set; in a batch every document would be filled up to the longest."""
+    expected = contents(encoded("ours"))
+    path = tmp_path / "tokenizer" / bpe.TOKENIZER_FILE
+    tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    tokenizer.enable_padding(pad_id=0, pad_token="<|endoftext|>")
+    tokenizer.enable_truncation(3)
+    path.write_text(tokenizer.to_str(), encoding="utf-8")
+    found = contents(encoded("theirs"))
+    shards = {name for name in expected if name.endswith((".bin", ".npy"))}
+    assert len(shards) == 6
+    assert {name: found[name] for name in shards} == {name: expected[name] for name in shards}
 
 
-def test_processes_and_blocks_do_not_change_a_byte(encoded: Callable[..., Path], tmp_path: Path) -> None:
-    one = contents(encoded("one", processes=0))
-    for block_bytes in ("1000000", "100"):
-        output_of(IN_TWO_PROCESSES, tmp_path, block_bytes)
-        assert contents(tmp_path / f"blocks-{block_bytes}") == one
+def test_a_tokenizer_without_the_end_of_text_is_refused(encoded: Callable[..., Path]) -> None:
+    with pytest.raises(ValueError, match=r"tokenizer: has no token <\|over\|>; documents could not end"):
+        encoded(end_of_text="<|over|>")
 
 
-def test_no_more_blocks_are_read_than_are_under_way(encoded: Callable[..., Path], tmp_path: Path) -> None:
+def test_no_more_blocks_are_read_than_are_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pool's own map reads all its input before it gives the first result: a corpus would lie in memory."""
-    encoded()
-    assert output_of(READ_AHEAD, tmp_path) == "2\n"
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    read: list[int] = []
+
+    def blocks() -> Iterator[list[bytes]]:
+        for number in range(100):
+            read.append(number)
+            yield [bytes([number])]
+
+    def encode(block: list[bytes]) -> encoding.Encoded:
+        return encoding.Encoded(ids=np.array([block[0][0]], np.uint32), documents=np.zeros(1, DOCUMENT))
+
+    results = encoding.in_order(encode, blocks())
+    assert next(results).ids.tolist() == [0]
+    assert len(read) == encoding.MOST_UNDER_WAY
+    assert [result.ids[0] for result in results] == list(range(1, 100))
 
 
 def test_shards_are_filled_to_the_last_id(encoded: Callable[..., Path]) -> None:

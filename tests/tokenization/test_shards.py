@@ -1,5 +1,6 @@
 """The reader of token shards: slices across shard borders, and refusal of what is damaged."""
 
+import mmap
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from tasks.corpus.staging import write_json
+from tasks.tokenization import shards
 from tasks.tokenization.shards import (
     DOCUMENT,
     ShardWriter,
@@ -50,6 +52,34 @@ def test_a_slice_beyond_the_split_is_refused(start: int, length: int, tmp_path: 
     stream = written(tmp_path / "tokens", np.arange(103))
     with pytest.raises(ValueError, match="the split has 103"):
         stream.slice(start, length)
+
+
+def test_read_at_random_it_lets_go_of_what_it_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every second slice here, of a page each; a slice that was given before stays what it was."""
+    monkeypatch.setattr(shards, "MOST_MAPPED_BYTES", 2 * mmap.PAGESIZE)
+    stream = written(tmp_path / "tokens", np.arange(103))
+    advised: list[str] = []
+    advise = stream._advise
+    monkeypatch.setattr(stream, "_advise", lambda name: (advised.append(name), advise(name)))
+    stream.slice(0, 103)
+    assert advised == []
+    before = stream.read_at_random().slice(2, 6)
+    assert advised.pop(0) == "MADV_RANDOM"
+    for start in range(90):
+        assert np.array_equal(stream.slice(start, 5), np.arange(start, start + 5))
+    assert before.tolist() == [2, 3, 4, 5, 6, 7]
+    assert set(advised) == {"MADV_DONTNEED"}
+    assert 45 <= len(advised) <= 90
+
+
+@pytest.mark.parametrize("name", ["MADV_RANDOM", "MADV_DONTNEED"])
+def test_a_system_that_takes_no_advice_reads_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(shards, "MOST_MAPPED_BYTES", 0)
+    monkeypatch.delattr(mmap, name, raising=False)
+    stream = written(tmp_path / "tokens", np.arange(103)).read_at_random()
+    assert np.array_equal(stream.slice(7, 50), np.arange(7, 57))
 
 
 def test_documents_are_found_by_number(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tasks.tokenization.shards import ShardWriter, TokenStream, write_documents
-from tasks.training.batches import Batch, Shuffle, TokenBatches, padded
+from tasks.training.batches import MOST_LISTED, ROUNDS, Batch, Shuffle, TokenBatches, padded, scattered
 from tasks.training.distributed import Ranks
 
 CONTEXT = 8
@@ -93,6 +93,48 @@ def test_a_shuffle_is_endless_and_reads_anywhere(count: int) -> None:
     backwards = Shuffle(count, 3)
     for start in reversed(range(3 * count)):
         assert backwards.numbers(start, 2 * count) == whole[start : start + 2 * count]
+
+
+@pytest.mark.parametrize("count", [5, 1000, MOST_LISTED])
+def test_the_order_of_a_list_is_numpys(count: int) -> None:
+    """What was trained before goes on as it began."""
+    for epoch in (0, 3):
+        expected = np.random.Generator(np.random.PCG64([7, epoch])).permutation(count)
+        assert Shuffle(count, 7).numbers(epoch * count, count) == expected.tolist()
+
+
+def test_of_many_items_each_comes_once_an_epoch() -> None:
+    count = MOST_LISTED + 777
+    shuffle = Shuffle(count, 3)
+    whole = shuffle.numbers(0, 2 * count)
+    first, second = (np.array(whole[start : start + count]) for start in (0, count))
+    assert np.array_equal(np.sort(first), np.arange(count))
+    assert np.array_equal(np.sort(second), np.arange(count))
+    for start in (count - 5, 123_456, 0):
+        assert shuffle.numbers(start, 10) == whole[start : start + 10]
+    # independent of place, of the epoch before and of the neighbour: correlations within 4 standard deviations
+    for one, other in ((first, np.arange(count)), (first, second), (first[1:], first[:-1])):
+        assert abs(np.corrcoef(one, other)[0, 1]) < 4 / np.sqrt(count)
+
+
+def test_the_order_of_many_items_is_written_in_stone() -> None:
+    """A resumed training would else see some samples twice and others never."""
+    shuffle = Shuffle(40_000_000, 1)
+    assert shuffle.numbers(0, 4) == [19761706, 25381776, 17398885, 13241169]
+    assert shuffle.numbers(40_000_000, 4) == [37712457, 28389688, 21006653, 33645901]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 16, 17, 100])
+def test_places_are_scattered_fairly(count: int) -> None:
+    """Every permutation has each item once; over 3000 each item stands everywhere equally often (5 deviations)."""
+    draw, places = np.random.default_rng(0), np.arange(count, dtype=np.uint64)
+    orders = np.stack(
+        [scattered(places, count, draw.integers(1 << 64, size=ROUNDS, dtype=np.uint64)) for _ in range(3000)]
+    )
+    assert (np.sort(orders, axis=1) == places).all()
+    for item in range(count):
+        shares = (orders == item).mean(axis=0)
+        assert np.abs(shares - 1 / count).max() <= 5 * np.sqrt((1 - 1 / count) / count / 3000)
 
 
 def test_shuffles_are_fair() -> None:
