@@ -17,15 +17,36 @@ from models.tokenizers.chat import ChatTokenizer
 HEAD_FILE = "head.safetensors"
 
 
-def hidden_states(model: Any, ids_BT: Tensor, mask_BT: Tensor | None = None) -> Tensor:
-    """The decoder's last hidden states [B, T, D]; `mask_BT` is 1 on tokens, and positions are counted over it alone."""
+def hidden_states(
+    model: Any, ids_BT: Tensor, mask_BT: Tensor | None = None, segments_BT: Tensor | None = None
+) -> Tensor:
+    """The decoder's last hidden states [B, T, D]; `mask_BT` is 1 on tokens, and positions are counted over it alone.
+
+    `segments_BT` numbers the documents of a packed row from 1 on, 0 is padding: each is read as if it stood alone.
+    """
     positions_BT = None
-    if mask_BT is not None:
+    if segments_BT is not None:
+        mask_BT, positions_BT = own_segment(segments_BT), segment_positions(segments_BT)
+    elif mask_BT is not None:
         positions_BT = (mask_BT.long().cumsum(1) - 1).clamp(min=0)
         mask_BT = mask_BT.long()
     output = model.base_model(input_ids=ids_BT, attention_mask=mask_BT, position_ids=positions_BT, use_cache=False)
     states: Tensor = output.last_hidden_state
     return states
+
+
+def own_segment(segments_BT: Tensor) -> Tensor:
+    """A mask [B, 1, T, T], which the library takes as it is: a token looks at its own segment, up to itself."""
+    same_B1TT = segments_BT[:, None, :, None] == segments_BT[:, None, None, :]
+    return same_B1TT.tril()
+
+
+def segment_positions(segments_BT: Tensor) -> Tensor:
+    """Positions that start again with each segment: 1 1 1 2 2 0 -> 0 1 2 0 1 0."""
+    places_T = torch.arange(segments_BT.shape[1], device=segments_BT.device)
+    begins_BT = segments_BT != segments_BT.roll(1, 1)
+    starts_BT = torch.where(begins_BT, places_T, 0).cummax(1).values
+    return places_T - starts_BT
 
 
 def vocabulary_head(model: Any) -> Tensor:

@@ -12,16 +12,17 @@ from tasks.training.batches import IGNORED, Batch, Shuffle, Stateless, padded
 
 @dataclass(frozen=True, kw_only=True)
 class Dialogue:
-    """Ids of one dialogue, and which of them the assistant says, its end token included."""
+    """Ids of one dialogue, and which of them the assistant says, its end token included; `prompt` is what was asked."""
 
     ids: tuple[int, ...]
     said: tuple[bool, ...]
+    prompt: str = ""
 
 
 def dialogue_of(item: InstructionItem, tokenizer: ChatTokenizer) -> Dialogue:
     turns = [{"role": "user", "content": item.prompt}, {"role": "assistant", "content": item.answer}]
     ids, said = tokenizer.encode_dialogue(turns)
-    return Dialogue(ids=tuple(ids), said=tuple(said))
+    return Dialogue(ids=tuple(ids), said=tuple(said), prompt=item.prompt)
 
 
 def fitting_dialogues(
@@ -54,12 +55,13 @@ class DialogueBatches(Stateless):
 def batch_of(dialogues: Sequence[Dialogue], pad_id: int) -> Batch:
     """batch_of([ids 5 6 7 8, said 0 0 1 1]) -> ids 5 6 7, labels - 7 8 (- is not learned from)."""
     ids_BT = padded([dialogue.ids[:-1] for dialogue in dialogues], pad_id)
-    labels_BT = padded([_labels(dialogue) for dialogue in dialogues], IGNORED)
+    labels_BT = padded([labels_of(dialogue) for dialogue in dialogues], IGNORED)
     mask_BT = padded([[1] * (len(dialogue.ids) - 1) for dialogue in dialogues], 0)
     tensors = {"ids": ids_BT, "labels": labels_BT, "mask": mask_BT.to(torch.long)}
     return Batch(tensors=tensors, tokens=int(mask_BT.sum()))
 
 
-def _labels(dialogue: Dialogue) -> list[int]:
+def labels_of(dialogue: Dialogue) -> list[int]:
+    """One label for each id but the last: the next token where the assistant says it."""
     pairs = zip(dialogue.ids[1:], dialogue.said[1:], strict=True)
     return [token if said else IGNORED for token, said in pairs]

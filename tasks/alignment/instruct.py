@@ -9,6 +9,9 @@ from models.catalogue import load_model, save_model
 from models.tokenizers.chat import ChatTokenizer
 from tasks.alignment.dialogues import Dialogue, DialogueBatches, fitting_dialogues
 from tasks.alignment.instructions import read_items
+from tasks.alignment.packing import PackedDialogues
+from tasks.alignment.preflight import dialogue_checks
+from tasks.training.batches import Batches
 from tasks.training.engine import Hook, TrainingConfig
 from tasks.training.job import Job, of_record, run_training
 from tasks.training.objectives import NextToken
@@ -20,10 +23,14 @@ SAMPLED_ITEMS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class InstructConfig:
-    """`max_answer_tokens` bounds what is sampled when the model is asked."""
+    """`max_answer_tokens` bounds what is sampled when the model is asked.
+
+    `packed`: a sequence of a batch is a row of the context's length with as many dialogues as fit into it, else one.
+    """
 
     training: TrainingConfig
     max_answer_tokens: int = 24
+    packed: bool = False
 
 
 def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
@@ -34,58 +41,26 @@ def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
     context = int(model.config.max_position_embeddings)
     items = read_items(record.input("instructions") / "train.jsonl")
     dialogues, dropped = fitting_dialogues(items, tokenizer, context)
-    check_dialogues(dialogues, tokenizer)
-    batches = DialogueBatches(
-        dialogues, batch_sequences=config.training.batch_sequences, seed=record.seed, pad_id=tokenizer.pad_id
-    )
     outcome = run_training(
         record,
         [*hooks, _writer(record, model, tokenizer, config)],
         module=model,
         objective=NextToken(),
-        batches=batches,
+        batches=_batches(dialogues, config, context, record.seed, tokenizer.pad_id),
         config=config.training,
-        sequence_tokens=max(len(dialogue.ids) for dialogue in dialogues),
+        sequence_tokens=context if config.packed else max(len(dialogue.ids) for dialogue in dialogues),
         save=lambda folder: save_model(folder, model, tokenizer),
+        checks=dialogue_checks(dialogues, tokenizer),
+        tokenizer=tokenizer,
     )
     return {**outcome, "dialogues": len(dialogues), "dropped": dropped}
 
 
-def check_dialogues(dialogues: Sequence[Dialogue], tokenizer: ChatTokenizer) -> None:
-    """The preflight: ValueError when an answer has nothing to learn, or its end is not learned."""
-    check_template(tokenizer)
-    for dialogue in dialogues:
-        said = [token for token, learned in zip(dialogue.ids, dialogue.said, strict=True) if learned]
-        shown = tokenizer.decode(dialogue.ids, skip_special_tokens=False)
-        if len(said) < 2:
-            raise ValueError(f"a dialogue has nothing to learn from: {shown!r}; give it an answer")
-        if said[-1] != tokenizer.end_id:
-            raise ValueError(
-                f"the end token {tokenizer.end} stands outside of the loss mask, the answer ends with "
-                f"{tokenizer.token(said[-1])!r}: the model would never stop; mend the chat template ({shown!r})"
-            )
-
-
-def check_template(tokenizer: ChatTokenizer) -> None:
-    """ValueError when the template does not end an earlier answer as it is learned: with the end token."""
-    answer, following = "\ue100", "\ue101"  # private-use characters: found again between what the template says
-    said = (("user", ""), ("assistant", answer), ("user", following))
-    ids = tokenizer.encode_prompt([{"role": role, "content": text} for role, text in said])
-    after = _after(ids, tokenizer.encode_text(answer))
-    between = after[: len(after) - len(_after(after, tokenizer.encode_text(following)))]
-    if tokenizer.end_id not in between:
-        raise ValueError(
-            f"the chat template drops the end token {tokenizer.end}: after an answer it goes on with "
-            f"{tokenizer.token(after[0])!r}, and the model would never stop; mend the chat template"
-        )
-
-
-def _after(ids: Sequence[int], wanted: Sequence[int]) -> Sequence[int]:
-    """What stands behind the first `wanted` in `ids`."""
-    for place in range(len(ids) - len(wanted) + 1):
-        if list(ids[place : place + len(wanted)]) == list(wanted):
-            return ids[place + len(wanted) :]
-    raise ValueError("the chat template changes the texts of a dialogue; none can be built with it")
+def _batches(dialogues: Sequence[Dialogue], config: InstructConfig, context: int, seed: int, pad_id: int) -> Batches:
+    size = config.training.batch_sequences
+    if config.packed:
+        return PackedDialogues(dialogues, context=context, batch_sequences=size, seed=seed, pad_id=pad_id)
+    return DialogueBatches(dialogues, batch_sequences=size, seed=seed, pad_id=pad_id)
 
 
 def _writer(record: Job, model: Any, tokenizer: ChatTokenizer, config: InstructConfig) -> SampleWriter:

@@ -15,6 +15,7 @@ from models.catalogue import load_model, load_weights, save_model
 from models.heads import PolicyWithValue, load_reward_model
 from models.tokenizers.chat import ChatTokenizer
 from tasks.alignment.instructions import read_items
+from tasks.alignment.preflight import rollout_checks
 from tasks.alignment.rollouts import Models, RolloutBatches, RolloutConfig, score_actions
 from tasks.training.batches import Batch
 from tasks.training.engine import Hook, TrainingConfig
@@ -63,11 +64,12 @@ def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
     # a ratio of probabilities is near 1, and bf16 resolves it to one part in a hundred only
     record = replace(record, runtime={**record.runtime, "precision": "fp32"})
     model, tokenizer = load_model(record.input("base"))
-    reward, _ = load_reward_model(record.input("reward"))
+    reward, reward_tokenizer = load_reward_model(record.input("reward"))
     policy = PolicyWithValue(without_dropout(model))
     models = Models(policy=policy, reference=_frozen(load_weights(record.input("base"))), reward=_frozen(reward))
     context = int(model.config.max_position_embeddings)
-    prompts = _prompts(record, tokenizer, context - config.rollouts.max_answer_tokens)
+    asked = _prompts(record, tokenizer, context - config.rollouts.max_answer_tokens)
+    prompts = [ids for _, ids in asked]
     return run_training(
         record,
         [*hooks, _writer(record, model, tokenizer, config)],
@@ -77,6 +79,8 @@ def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
         config=config.training(),
         sequence_tokens=max(map(len, prompts)) + config.rollouts.max_answer_tokens,
         save=lambda folder: save_model(folder, model, tokenizer),
+        checks=rollout_checks(asked, tokenizer, reward_tokenizer),
+        tokenizer=tokenizer,
     )
 
 
@@ -94,10 +98,11 @@ def without_dropout(model: Any) -> Any:
     return model
 
 
-def _prompts(record: Job, tokenizer: ChatTokenizer, longest: int) -> list[list[int]]:
-    items = read_items(record.input("instructions") / "train.jsonl")
-    found = [tokenizer.encode_prompt([{"role": "user", "content": item.prompt}]) for item in items]
-    fitting = [ids for ids in found if len(ids) <= longest]
+def _prompts(record: Job, tokenizer: ChatTokenizer, longest: int) -> list[tuple[str, list[int]]]:
+    """What the items ask, as text and as the policy reads it."""
+    texts = [item.prompt for item in read_items(record.input("instructions") / "train.jsonl")]
+    found = [(text, tokenizer.encode_prompt([{"role": "user", "content": text}])) for text in texts]
+    fitting = [(text, ids) for text, ids in found if len(ids) <= longest]
     if not fitting:
         raise ValueError(
             f"no prompt leaves room for an answer: all have more than {longest} tokens; lower max_answer_tokens"

@@ -16,6 +16,7 @@ from models.catalogue import load_model
 from models.heads import RewardModel, save_reward_model
 from models.tokenizers.chat import ChatTokenizer
 from tasks.alignment.preferences import Pair, read_pairs
+from tasks.alignment.preflight import pair_checks
 from tasks.training.batches import Batch, Shuffle, Stateless, padded
 from tasks.training.engine import Hook, TrainingConfig, step_seed
 from tasks.training.job import Job, of_record, run_training
@@ -55,6 +56,16 @@ def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
         config=config.training,
         sequence_tokens=2 * batches.longest,
         save=save,
+        checks=pair_checks(
+            batches.texts,
+            [(chosen.ids, rejected.ids) for chosen, rejected in batches.pairs],
+            [
+                (text.prompt, pair[0].ids[: pair[0].start])
+                for text, pair in zip(batches.texts, batches.pairs, strict=True)
+            ],
+            tokenizer,
+        ),
+        tokenizer=tokenizer,
     )
     return {**outcome, "pairs": len(batches.pairs), "dropped": len(pairs) - len(batches.pairs)}
 
@@ -89,8 +100,9 @@ class PairBatches(Stateless):
     def __init__(
         self, pairs: Sequence[Pair], tokenizer: ChatTokenizer, context: int, *, batch_sequences: int, seed: int
     ) -> None:
-        encoded = [_encoded(pair, tokenizer) for pair in pairs]
-        self.pairs = [pair for pair in encoded if max(len(each.ids) for each in pair) <= context]
+        encoded = [(text, _encoded(text, tokenizer)) for text in pairs]
+        fitting = [each for each in encoded if max(len(answer.ids) for answer in each[1]) <= context]
+        self.texts, self.pairs = [text for text, _ in fitting], [pair for _, pair in fitting]
         if not self.pairs:
             raise ValueError(f"none of {len(pairs)} preference pairs fits into the context of {context} tokens")
         self.longest = max(len(each.ids) for pair in self.pairs for each in pair)

@@ -102,6 +102,10 @@ class RolloutBatches:
     def at_boundary(self) -> bool:
         return self._given in (0, self._config.minibatches)
 
+    def boundary_from(self, position: int) -> int:
+        per_iteration = self._config.minibatches
+        return -(-position // per_iteration) * per_iteration
+
     def state_dict(self) -> dict[str, Any]:
         return {"kl_coefficient": self._controller.coefficient}
 
@@ -148,6 +152,7 @@ class RolloutBatches:
             "sampling_seconds": sampling_seconds,
         }
         tensors |= {
+            "sampled_log_probabilities": _at_actions(tensors["actions"], answers),
             "old_log_probabilities": policy.log_probabilities,
             "old_values": policy.values,
             "advantages": whiten(advantages_BT, tensors["actions"]),
@@ -194,6 +199,12 @@ def action_tensors(prompts: Sequence[Sequence[int]], rows: Sequence[Sequence[int
     starts, ends = (torch.tensor([len(row) - 1 for row in group])[:, None] for group in (prompts, rows))
     actions = ((places >= starts) & (places < ends)).to(torch.float32)
     return {"ids": ids, "mask": mask, "actions": actions}
+
+
+def _at_actions(actions_BT: Tensor, answers: Sequence[Sample]) -> Tensor:
+    """The sampler's own log-probabilities where the trainer's stand; that they agree is a preflight check."""
+    scores = [score for answer in answers for score in answer.log_probabilities]
+    return torch.zeros_like(actions_BT).masked_scatter(actions_BT.bool(), torch.tensor(scores).to(actions_BT))
 
 
 def score_actions(model: Any, tensors: Mapping[str, Tensor], temperature: float, *, value: Any = None) -> Actions:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,23 +27,42 @@ Tensors = Mapping[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Saved:
-    """A checkpoint that was read and checked: named groups of tensors, and the rest of the state as JSON."""
+    """A checkpoint that was read and checked: named groups of tensors, and the rest of the state as JSON.
+
+    `changes` says what of the environment differs from the one it was written in.
+    """
 
     step: int
     tensors: Mapping[str, dict[str, Tensor]]
     record: dict[str, Any]
+    changes: Sequence[str] = ()
 
 
 class Checkpoints:
-    """The checkpoints of one training; `identity` is what a checkpoint must carry to be resumed from."""
+    """The checkpoints of one training; `identity` is what a checkpoint must carry to be resumed from.
 
-    def __init__(self, folder: Path, *, identity: str, kept: int = 3, lease: Lease | None = None) -> None:
+    `environment` (versions of packages, the digest of the lock file) must be the same too, unless `allow_change`: a patch
+    of a library that changes one line has changed whole trainings (OPT-175B's log).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        identity: str,
+        kept: int = 3,
+        lease: Lease | None = None,
+        environment: Mapping[str, str] | None = None,
+        allow_change: bool = False,
+    ) -> None:
         if kept < 2:
             raise ValueError("kept_checkpoints: expected at least 2: a damaged one needs another before it")
         self.folder = folder
         self._identity = identity
         self._kept = kept
         self._lease = lease
+        self._environment = dict(environment or {})
+        self._allow_change = allow_change
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob("*.tmp"):
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
@@ -57,7 +76,7 @@ class Checkpoints:
         try:
             for name, group in tensors.items():
                 save_file(dict(group), temporary / f"{name}.safetensors")
-            state = {**record, "step": step, "identity": self._identity}
+            state = {**record, "step": step, "identity": self._identity, "environment": self._environment}
             _write_text(temporary / STATE, json.dumps(state, sort_keys=True, indent=1))
             sums = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
             _write_text(temporary / MANIFEST, json.dumps(sums, sort_keys=True, indent=1))
@@ -100,8 +119,32 @@ class Checkpoints:
         record = json.loads((path / STATE).read_text(encoding="utf-8"))
         if record["identity"] != self._identity:
             raise ValueError(f"{path}: belongs to another training ({record['identity'][:12]}); remove its folder")
+        changes = self._changes(path, record.get("environment", {}))
         groups = {file.stem: load_file(file) for file in sorted(path.glob("*.safetensors"))}
-        return Saved(step=record["step"], tensors=groups, record=record)
+        return Saved(step=record["step"], tensors=groups, record=record, changes=changes)
+
+    def _changes(self, path: Path, before: Mapping[str, str]) -> list[str]:
+        now = self._environment
+        names = sorted({*before, *now})
+        changes = [
+            f"{name} {before.get(name)} -> {now.get(name)}" for name in names if before.get(name) != now.get(name)
+        ]
+        if changes and not self._allow_change:
+            raise ValueError(
+                f"{path}: was written with other packages ({', '.join(changes)}); install those again, or go on with "
+                "--allow-env-change, not byte-equal to an unbroken run"
+            )
+        return changes
+
+    def require_space(self, tensors: Mapping[str, Tensors]) -> None:
+        """ValueError when the disk has no room for all the checkpoints that will be kept, and one being written."""
+        size = sum(tensor.numel() * tensor.element_size() for group in tensors.values() for tensor in group.values())
+        needed, free = (self._kept + 1) * size, shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise ValueError(
+                f"{self.folder}: {self._kept} checkpoints and one being written need {needed / 1e6:,.0f} MB, "
+                f"{free / 1e6:,.0f} MB are free; make room, or lower kept_checkpoints"
+            )
 
     def _forget_old(self) -> None:
         for path in sorted(self.folder.glob("step-????????"))[: -self._kept]:

@@ -1,22 +1,26 @@
 """Cross-entropy of a linear head without its logits: they exist for one chunk of tokens at a time.
 
 Gradients are computed in the forward pass, where a chunk's probabilities are at hand (as Liger and Apple's CCE do): the
-memory is chunk x V instead of N x V, and the log-softmax is walked through once instead of thrice.
+memory is chunk x V instead of N x V, one buffer that becomes the gradient in place, and the log-softmax is walked through
+once instead of thrice.
 
 Shapes: N tokens, D width, V vocabulary.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 CHUNK_TOKENS = 512
+CACHED_ROWS = 64  # of a chunk: what is made of them between two products stays in the cache
 
 
 def cross_entropy_sum(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor) -> Tensor:
     """Sum over tokens of -log softmax(hidden head^T)[target] in nats; a scalar, fp32. Every target counts."""
-    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else hidden_ND.dtype
+    device = hidden_ND.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_ND.dtype
     total: Tensor = _LinearCrossEntropy.apply(hidden_ND, head_VD, targets_N, dtype)  # type: ignore[no-untyped-call]
     return total
 
@@ -29,24 +33,39 @@ class _LinearCrossEntropy(torch.autograd.Function):
         total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
         hidden_grad = torch.empty_like(hidden_ND) if wanted else None
         head_grad = torch.zeros_like(head_VD, dtype=torch.float32) if wanted else None
+        buffer = head.new_empty(min(CHUNK_TOKENS, len(hidden_ND)), len(head))
+        product = torch.empty_like(head) if wanted else None
         for start in range(0, len(hidden_ND), CHUNK_TOKENS):
             chunk = slice(start, start + CHUNK_TOKENS)
             hidden, targets = hidden_ND[chunk].to(dtype), targets_N[chunk]
-            logits = (hidden @ head.T).float()
-            picked = logits.gather(1, targets[:, None])[:, 0]
-            logsum = logits.logsumexp(1)
-            total += (logsum - picked).sum()
-            if hidden_grad is None or head_grad is None:
-                continue
-            gradient = logits.sub_(logsum[:, None]).exp_()
-            gradient.scatter_add_(1, targets[:, None], torch.full_like(picked, -1.0)[:, None])
-            gradient = gradient.to(dtype)
-            hidden_grad[chunk] = gradient @ head
-            head_grad += gradient.T @ hidden
+            logits = torch.mm(hidden, head.T, out=buffer[: len(hidden)])
+            total += torch.cat([_to_gradient(*rows) for rows in _rows(logits, targets)]).sum()
+            if hidden_grad is not None and head_grad is not None:
+                hidden_grad[chunk] = logits @ head
+                head_grad += torch.mm(logits.T, hidden, out=product)
         ctx.save_for_backward(hidden_grad, head_grad)
         return total
 
     @staticmethod
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor, Tensor, None, None]:
         hidden_grad, head_grad = ctx.saved_tensors
-        return hidden_grad * scale, (head_grad * scale).to(head_grad.dtype), None, None
+        return hidden_grad.mul_(scale), head_grad.mul_(scale), None, None  # a second call is refused by autograd
+
+
+def _rows(logits: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(torch.split(logits, CACHED_ROWS), torch.split(targets, CACHED_ROWS), strict=True)
+
+
+def _to_gradient(logits: Tensor, targets: Tensor) -> Tensor:
+    """The losses of some tokens; their logits become the gradient of the sum: softmax, minus one at the target."""
+    exact = logits.float()
+    picked = exact.gather(1, targets[:, None])[:, 0]
+    if exact is logits:
+        logsum = exact.logsumexp(1)
+        chances = exact.sub_(logsum[:, None]).exp_()
+    else:  # one walk fewer, which counts beside products in bf16: the largest probability is 1 / sum exp(logit - largest)
+        chances = exact.softmax(1)
+        logsum = exact.amax(1) - chances.amax(1).log_()
+    chances.scatter_add_(1, targets[:, None], torch.full_like(picked, -1.0)[:, None])
+    logits.copy_(chances)
+    return logsum - picked

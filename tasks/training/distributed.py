@@ -71,17 +71,35 @@ class Ranks:
         return values[0]
 
     def first_before_others(self, action: Callable[[], Value]) -> Value:
-        """`action` on every rank, on the first one before all others: it may put the folder in order."""
-        if self.world > 1 and not self.first:
-            dist.barrier()
-        result = action()
-        if self.world > 1 and self.first:
-            dist.barrier()
-        return result
+        """`action` on every rank, on the first one before all others: it may put the folder in order.
+
+        A ValueError of the first is everybody's: none waits for one that has ended.
+        """
+        if self.world == 1:
+            return action()
+        results: list[Value] = []
+        refusal = ""
+        if self.first:
+            try:
+                results.append(action())
+            except ValueError as error:
+                refusal = str(error)
+        refusal = self.of_first(refusal)
+        if refusal:
+            raise ValueError(refusal)
+        return results[0] if results else action()
 
     def any(self, flag: bool) -> bool:
         """True on every rank when it is on one: all stop together."""
-        return self.sum(float(flag)) > 0
+        return self.each_any(flag)[0]
+
+    def each_any(self, *flags: bool) -> list[bool]:
+        """Of several flags at once, in one message."""
+        if self.world == 1:
+            return list(flags)
+        tensor = torch.tensor(flags, dtype=torch.int64)
+        dist.all_reduce(tensor)
+        return [bool(each) for each in tensor]
 
     def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Add up gradients over ranks, flattened into one message; a rank without a gradient adds zero."""

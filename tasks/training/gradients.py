@@ -1,11 +1,14 @@
 """One global batch to gradients: micro-batch by micro-batch, over every rank, normalised once for all of it."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from tasks.training.batches import Batch
+from tasks.training.bf16_llama import bf16_layers
 from tasks.training.distributed import Ranks
 from tasks.training.machine import Decided
 from tasks.training.objectives import Objective
@@ -39,8 +42,7 @@ def accumulate_gradients(
         sums = {_SHORT_OF_MEMORY: 1.0}
     totals = ranks.sums(sums)  # before the gradients: all ranks must know when one of them has none
     if _SHORT_OF_MEMORY in totals:
-        for tensor in optimizer.parameters():
-            tensor.grad = None
+        optimizer.drop_gradients()
         raise OutOfMemory(f"micro-batches of {decided.micro_batch} sequences do not fit into the memory")
     ranks.sum_gradients(optimizer.parameters())
     return {**batch.metrics, **{name: value / weight for name, value in totals.items()}}
@@ -49,15 +51,24 @@ def accumulate_gradients(
 def _backward(module: nn.Module, objective: Objective, own: Batch, decided: Decided, weight: float) -> dict[str, float]:
     """Gradients of this rank's rows, divided by the weight of all; the sums of what the objective says of them."""
     sums: dict[str, float] = {}
-    for micro in micro_batches(own, decided.micro_batch):
-        if objective.weight(micro) == 0:
-            continue
-        with torch.autocast("cpu", torch.bfloat16, enabled=decided.is_bf16):
-            loss = objective.loss(module, micro)
-        (loss.total / weight).backward()  # type: ignore[no-untyped-call]
-        for name, value in loss.sums.items():
-            sums[name] = sums.get(name, 0.0) + value
+    device = next(module.parameters()).device
+    # around the backward pass too: activations that were not kept are computed again there
+    with bf16_layers(module) if decided.is_bf16 and device.type == "cpu" else nullcontext():
+        for micro in micro_batches(own, decided.micro_batch):
+            if objective.weight(micro) == 0:
+                continue
+            with torch.autocast(device.type, torch.bfloat16, enabled=decided.is_bf16):
+                loss = objective.loss(module, _on(device, micro))
+            (loss.total / weight).backward()  # type: ignore[no-untyped-call]
+            for name, value in loss.sums.items():
+                sums[name] = sums.get(name, 0.0) + value
     return sums
+
+
+def _on(device: torch.device, batch: Batch) -> Batch:
+    return replace(
+        batch, tensors={name: tensor.to(device, non_blocking=True) for name, tensor in batch.tensors.items()}
+    )
 
 
 def micro_batches(batch: Batch, size: int) -> Iterator[Batch]:

@@ -10,20 +10,23 @@ import shutil
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import nn
 
+from models.tokenizers.chat import ChatTokenizer
 from tasks.artifacts import Artifact, publish, write_artifact
 from tasks.training.batches import Batches
 from tasks.training.checkpoints import Checkpoints
 from tasks.training.distributed import Ranks
 from tasks.training.engine import Hook, Outcome, TrainingConfig, train
 from tasks.training.lease import Lease
-from tasks.training.machine import Runtime
+from tasks.training.machine import Runtime, environment
 from tasks.training.objectives import Objective
+from tasks.training.preflight import Check
+from tasks.training.watchdog import Watchdog
 
 Record = TypeVar("Record")
 CHECKPOINTS, FINAL = "checkpoints", "final"
@@ -31,7 +34,10 @@ CHECKPOINTS, FINAL = "checkpoints", "final"
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """`inputs` maps names to folders, `parents` to their digests; `identity` is what the training is, without a machine."""
+    """`inputs` maps names to folders, `parents` to their digests; `identity` is what the training is, without a machine.
+
+    `environment` is what must not change before a resume, beside the packages' versions: the lock file's digest.
+    """
 
     folder: str
     out: str
@@ -44,6 +50,7 @@ class Job:
     parents: Mapping[str, str]
     recipe: Mapping[str, Any]
     code: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def input(self, name: str) -> Path:
         return Path(self.inputs[name])
@@ -59,23 +66,36 @@ def run_training(
     config: TrainingConfig,
     sequence_tokens: int,
     save: Callable[[Path], None],
+    checks: Sequence[Check] = (),
+    tokenizer: ChatTokenizer | None = None,
 ) -> dict[str, Any]:
     """Train under the job's lease, seal what `save` writes, and say what happened; the result is JSON."""
     folder = Path(job.folder)
     ranks = Ranks.current()
     lease = Lease(folder) if ranks.first else None
-    checkpoints = Checkpoints(folder / CHECKPOINTS, identity=job.identity, kept=config.kept_checkpoints, lease=lease)
-    outcome = train(
-        module,
-        objective,
-        batches,
-        config,
-        checkpoints=checkpoints,
-        runtime=of_record(Runtime, job.runtime),
-        seed=job.seed,
-        sequence_tokens=sequence_tokens,
-        hooks=hooks,
+    runtime = of_record(Runtime, job.runtime)
+    checkpoints = Checkpoints(
+        folder / CHECKPOINTS,
+        identity=job.identity,
+        kept=config.kept_checkpoints,
+        lease=lease,
+        environment={**environment(), **job.environment},
+        allow_change=runtime.allow_env_change,
     )
+    with Watchdog(folder, rank=ranks.rank, seconds=runtime.hang_seconds) as watchdog:
+        outcome = train(
+            module,
+            objective,
+            batches,
+            config,
+            checkpoints=checkpoints,
+            runtime=runtime,
+            seed=job.seed,
+            sequence_tokens=sequence_tokens,
+            hooks=[watchdog, *hooks],
+            checks=checks,
+            tokenizer=tokenizer,
+        )
     if not ranks.first:
         return {}
     artifact = _sealed(job, folder, save, lease)
@@ -110,6 +130,7 @@ def _account(outcome: Outcome) -> dict[str, Any]:
         "worker_pid": os.getpid(),
         "decided": dataclasses.asdict(outcome.decided),
         "note": outcome.note,
+        "events": list(outcome.events),
         "metrics": dict(outcome.metrics),
     }
 

@@ -8,10 +8,14 @@ import os
 import platform
 import time
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Literal
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
+
+from tasks.training.optimizers import hidden_matrices
 
 BF16_GAIN = 1.3  # bf16 must make a layer's matrix products this much faster to be chosen: noise must not decide
 MICRO_BATCH_TOKENS = 16_384  # activations of this many tokens are held at once on a CPU
@@ -20,14 +24,25 @@ TIMED_TOKENS = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """Runtime choices of a recipe; "auto" and 0 leave them to the machine."""
+    """Runtime choices of a recipe; "auto" and 0 leave them to the machine.
+
+    `checkpoint_activations` keeps the input of each layer alone and computes the rest again in the backward pass: a third
+    more time, much less memory, the same numbers. A step that takes longer than `hang_seconds` is ended, with its stacks
+    kept. `allow_env_change` goes on from a checkpoint that other packages wrote.
+    """
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     threads: int = 0
     micro_batch: int = 0
     workers: int = 1
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    checkpoint_activations: bool = False
+    hang_seconds: float = 300.0
+    allow_env_change: bool = False
 
     def __post_init__(self) -> None:
+        if self.hang_seconds < 0:
+            raise ValueError("runtime: hang_seconds must be at least 0 (0: a hang is never ended)")
         if self.threads < 0 or self.micro_batch < 0 or self.workers < 1:
             raise ValueError("runtime: threads and micro_batch must be at least 0 (0: by itself), workers at least 1")
 
@@ -40,24 +55,67 @@ class Decided:
     threads: int
     micro_batch: int
     reason: str
+    halved: bool = False  # the micro-batch, once, after memory ran out
+    checkpoint_activations: bool = False
 
     @property
     def is_bf16(self) -> bool:
         return self.precision == "bf16"
 
 
+def place(module: nn.Module, runtime: Runtime) -> None:
+    """Move the module to where it is trained; before its optimizer is made, whose state lies beside the weights."""
+    found = torch.cuda.is_available()
+    if runtime.device == "cuda" and not found:
+        raise ValueError("runtime: device cuda was asked for, and torch finds none; take cpu, or auto")
+    module.to("cuda" if found and runtime.device != "cpu" else "cpu")
+
+
 def decide(runtime: Runtime, module: nn.Module, *, batch_sequences: int, sequence_tokens: int) -> Decided:
     """Choose for this machine and module; measures a few matrix products (a tenth of a second) when it must."""
     threads = runtime.threads or int(os.environ.get("OMP_NUM_THREADS", "0")) or torch.get_num_threads()
     torch.set_num_threads(threads)
-    fitting = max(1, MICRO_BATCH_TOKENS // max(1, sequence_tokens))
-    micro = runtime.micro_batch or min(batch_sequences, fitting)
-    if runtime.precision != "auto":
-        return Decided(precision=runtime.precision, threads=threads, micro_batch=micro, reason="named in the recipe")
-    gain = _bf16_gain(module)
-    precision: Literal["fp32", "bf16"] = "bf16" if gain >= BF16_GAIN else "fp32"
-    reason = f"bf16 matrix products of this model ran {gain:.1f} times as fast as fp32 (chosen from {BF16_GAIN} on)"
-    return Decided(precision=precision, threads=threads, micro_batch=micro, reason=reason)
+    fitting = max(1, _fitting_tokens(module) // max(1, sequence_tokens))
+    precision: Literal["fp32", "bf16"]
+    if runtime.precision == "auto":
+        gain = _bf16_gain(module)
+        precision = "bf16" if gain >= BF16_GAIN else "fp32"
+        reason = f"bf16 matrix products of this model ran {gain:.1f} times as fast as fp32 (chosen from {BF16_GAIN} on)"
+    else:
+        precision, reason = runtime.precision, "named in the recipe"
+    return Decided(
+        precision=precision,
+        threads=threads,
+        micro_batch=runtime.micro_batch or min(batch_sequences, fitting),
+        reason=reason,
+        checkpoint_activations=runtime.checkpoint_activations,
+    )
+
+
+def settle(decided: Decided, module: nn.Module) -> None:
+    """What was decided, as torch and the module want to be told it."""
+    torch.set_num_threads(decided.threads)
+    if not decided.checkpoint_activations:
+        return
+    for part in module.modules():
+        if isinstance(part, PreTrainedModel) and part.supports_gradient_checkpointing:
+            part.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            return
+    raise ValueError("runtime: checkpoint_activations was asked for, and this model has no layers that know how to")
+
+
+def _fitting_tokens(module: nn.Module) -> int:
+    """Tokens whose activations are held at once; on a GPU what half of its free memory holds, roughly.
+
+    Between the two passes about six tensors of 2 bytes are alive for each number that a layer's matrix reads or writes; an
+    estimate that is too high is halved by the engine.
+    """
+    if not next(module.parameters()).is_cuda:
+        return MICRO_BATCH_TOKENS
+    matrices = dict(module.named_parameters())
+    numbers = sum(sum(matrices[name].shape) for name in hidden_matrices(module))
+    free, _ = torch.cuda.mem_get_info()
+    return int(free // 2 // (12 * max(1, numbers)))
 
 
 def _bf16_gain(module: nn.Module) -> float:
@@ -80,11 +138,17 @@ def _best_seconds(left: torch.Tensor, right: torch.Tensor) -> float:
     return best
 
 
-def topology(workers: int) -> dict[str, str | int]:
+def environment() -> dict[str, str]:
+    """The packages whose release decides what a training computes."""
+    return {name: version(name) for name in ("torch", "transformers", "safetensors", "numpy")}
+
+
+def topology(workers: int, module: nn.Module) -> dict[str, str | int]:
     """What must be equal for byte-equal results: machine type, threads, workers and torch build."""
     return {
         "machine": platform.machine(),
         "system": platform.system(),
+        "device": torch.cuda.get_device_name() if next(module.parameters()).is_cuda else "cpu",
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),

@@ -43,7 +43,7 @@ class NextToken:
 
     def loss(self, module: nn.Module, batch: Batch) -> Loss:
         ids_BT, labels_BT = batch.tensors["ids"], batch.tensors["labels"]
-        states_BTD = hidden_states(module, ids_BT, batch.tensors.get("mask"))
+        states_BTD = hidden_states(module, ids_BT, batch.tensors.get("mask"), batch.tensors.get("segments"))
         wanted_BT = labels_BT != IGNORED
         # the head, which is the widest layer of a small model, is asked about labelled tokens only
         total = cross_entropy_sum(states_BTD[wanted_BT], vocabulary_head(module), labels_BT[wanted_BT])

@@ -11,6 +11,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adamw import adamw
 
 # Newton-Schulz coefficients of the quintic that pushes every singular value toward 1.
 QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -49,31 +50,39 @@ class Optimizer:
     def __init__(self, module: nn.Module, config: OptimizerConfig) -> None:
         self._config = config
         self._named = {name: tensor for name, tensor in module.named_parameters() if tensor.requires_grad}
-        self._matrices = set(_hidden_matrices(module)) & set(self._named) if config.kind == "muon" else set()
+        self._matrices = set(hidden_matrices(module)) & set(self._named) if config.kind == "muon" else set()
         self._state: dict[str, Tensor] = {}
         for name, tensor in self._named.items():
             for key in ("momentum",) if name in self._matrices else ("mean", "square"):
                 self._state[f"{key}.{name}"] = torch.zeros_like(tensor)
         self._steps = 0
+        self._fused = bool(self._named) and all(tensor.is_cuda for tensor in self._named.values())
 
     @torch.no_grad()
-    def step(self, share: float) -> None:
-        """One update with `share` (the schedule's) of the learning rate; gradients are dropped afterwards."""
+    def step(self, share: float, *, bf16: bool = False) -> None:
+        """One update with `share` (the schedule's) of the learning rate; gradients are dropped afterwards.
+
+        `bf16` is for trainings whose gradients come from bf16: Muon then orthogonalises in it too.
+        """
         self._steps += 1
         rate = self._config.learning_rate * share
-        self._step_muon(rate)
+        self._step_muon(rate, bf16)
         self._step_adam(rate * (self._config.adam_share if self._config.kind == "muon" else 1.0))
+        self.drop_gradients()
+
+    def drop_gradients(self) -> None:
         for tensor in self._named.values():
             tensor.grad = None
 
-    def _step_muon(self, rate: float) -> None:
+    def _step_muon(self, rate: float, bf16: bool) -> None:
         by_shape: defaultdict[torch.Size, list[str]] = defaultdict(list)
         for name in self._matrices:
             if self._named[name].grad is not None:
                 by_shape[self._named[name].shape].append(name)
         for shape, names in sorted(by_shape.items()):
             names.sort()
-            updates = orthogonal(torch.stack([self._nesterov(name) for name in names]))
+            stacked = torch.stack([self._nesterov(name) for name in names])
+            updates = orthogonal(stacked.bfloat16() if bf16 else stacked)
             size = 0.2 * math.sqrt(max(shape))
             for name, update in zip(names, updates, strict=True):
                 weight = self._named[name]
@@ -86,19 +95,46 @@ class Optimizer:
         return gradient.lerp(momentum, self._config.momentum)
 
     def _step_adam(self, rate: float) -> None:
-        config = self._config
+        names = [name for name in self._named if name not in self._matrices and self._named[name].grad is not None]
+        if self._fused:
+            for decaying in (True, False):
+                some = [name for name in names if (self._named[name].dim() >= 2) == decaying]
+                self._adam_fused(some, rate, self._config.weight_decay if decaying else 0.0)
+        else:
+            for name in names:
+                self._adam(name, rate)
+
+    def _adam(self, name: str, rate: float) -> None:
+        config, weight, gradient = self._config, self._named[name], self._named[name].grad
+        assert gradient is not None
         correction1, correction2 = 1 - config.beta1**self._steps, 1 - config.beta2**self._steps
-        for name, weight in self._named.items():
-            gradient = weight.grad
-            if name in self._matrices or gradient is None:
-                continue
-            mean, square = self._state[f"mean.{name}"], self._state[f"square.{name}"]
-            mean.lerp_(gradient, 1 - config.beta1)
-            square.mul_(config.beta2).addcmul_(gradient, gradient, value=1 - config.beta2)
-            if weight.dim() >= 2:
-                weight.mul_(1 - rate * config.weight_decay)
-            divisor = (square / correction2).sqrt_().add_(config.epsilon)
-            weight.addcdiv_(mean, divisor, value=-rate / correction1)
+        mean, square = self._state[f"mean.{name}"], self._state[f"square.{name}"]
+        mean.lerp_(gradient, 1 - config.beta1)
+        square.mul_(config.beta2).addcmul_(gradient, gradient, value=1 - config.beta2)
+        if weight.dim() >= 2:
+            weight.mul_(1 - rate * config.weight_decay)
+        divisor = (square / correction2).sqrt_().add_(config.epsilon)
+        weight.addcdiv_(mean, divisor, value=-rate / correction1)
+
+    def _adam_fused(self, names: list[str], rate: float, decay: float) -> None:
+        """All of them in one kernel; on a GPU it is the launches that take the time. It counts its step itself."""
+        weights: list[Tensor] = [self._named[name] for name in names]
+        adamw(
+            weights,
+            [weight.grad for weight in weights if weight.grad is not None],
+            [self._state[f"mean.{name}"] for name in names],
+            [self._state[f"square.{name}"] for name in names],
+            [],
+            [torch.tensor(self._steps - 1.0, device=weight.device) for weight in weights],
+            fused=True,
+            amsgrad=False,
+            beta1=self._config.beta1,
+            beta2=self._config.beta2,
+            lr=rate,
+            weight_decay=decay,
+            eps=self._config.epsilon,
+            maximize=False,
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         return {**self._state, "steps": torch.tensor(self._steps)}
@@ -115,7 +151,7 @@ class Optimizer:
         return self._named.values()
 
 
-def _hidden_matrices(module: nn.Module) -> list[str]:
+def hidden_matrices(module: nn.Module) -> list[str]:
     """The matrices that map hidden states to hidden states: no embedding, no vocabulary head, no scalar head."""
     tables = {id(each.weight) for each in module.modules() if isinstance(each, nn.Embedding)}
     names = []
@@ -131,13 +167,11 @@ def orthogonal(matrices_NAB: Tensor) -> Tensor:
     a, b, c = QUINTIC
     transposed = matrices_NAB.shape[-2] > matrices_NAB.shape[-1]
     x: Tensor = matrices_NAB.mT if transposed else matrices_NAB
-    x = x.to(torch.bfloat16 if x.is_cuda else x.dtype)
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(NEWTON_SCHULZ_STEPS):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    x = x.mT if transposed else x
-    return x.to(matrices_NAB.dtype)
+    return x.mT if transposed else x
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,15 +10,18 @@ import torch
 from models.catalogue import load_model, save_model
 from models.llama import LlamaShape, build_llama
 from models.tokenizers.chat import ChatTokenizer
-from tasks.tokenization.shards import open_split, read_index
+from tasks.tokenization.shards import TokenStream, open_split, read_index
 from tasks.training.batches import TokenBatches
 from tasks.training.engine import Hook, TrainingConfig, step_seed
 from tasks.training.job import Job, of_record, run_training
+from tasks.training.label_checks import ends_are_labels, ends_are_learned, next_token_checks
 from tasks.training.objectives import NextToken
+from tasks.training.preflight import Check
 from tasks.training.samples import SampleWriter
 
 KIND = "pretrained"
 PROMPT_TOKENS, SAMPLED_DOCUMENTS = 12, 3
+LOOKED_AT = 64  # documents whose end the preflight looks for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,21 @@ def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
         config=config.training,
         sequence_tokens=context,
         save=lambda folder: save_model(folder, model, tokenizer),
+        checks=_checks(stream, tokenizer),
+        tokenizer=tokenizer,
+    )
+
+
+def _checks(stream: TokenStream, tokenizer: ChatTokenizer) -> tuple[Check, ...]:
+    def some_documents() -> list[list[int]]:
+        count = len(stream.documents)
+        chosen = range(0, count, max(1, count // LOOKED_AT))
+        return [stream.document(number).tolist() for number in chosen]
+
+    return (
+        *next_token_checks(),
+        Check(name="end-of-turn learned nowhere", find=lambda _: ends_are_learned(some_documents(), tokenizer)),
+        Check(name="stop token outside the loss mask", find=ends_are_labels),
     )
 
 

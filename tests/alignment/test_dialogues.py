@@ -1,20 +1,17 @@
 """Dialogues: what is learned is the answers and their ends, whatever stands beside them in a batch."""
 
 import dataclasses
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer
 
 from models.catalogue import load_model
 from models.sampling import SamplingConfig
-from models.tokenizers import bpe
-from models.tokenizers.chat import TEMPLATE, ChatTokenizer
+from models.tokenizers.chat import ChatTokenizer
 from tasks.alignment.dialogues import Dialogue, DialogueBatches, batch_of, dialogue_of, fitting_dialogues
-from tasks.alignment.instruct import InstructConfig, check_dialogues, check_template, run
+from tasks.alignment.instruct import InstructConfig, run
 from tasks.alignment.instructions import InstructionItem
 from tasks.artifacts import verify
 from tasks.evaluation.answers import ask
@@ -94,62 +91,6 @@ def test_each_epoch_meets_every_dialogue_once_in_a_new_order() -> None:
     assert next(again).tensors["labels"][:, 0].tolist() == epochs[1][1]
 
 
-def test_the_preflight_refuses_an_end_that_is_not_learned(make_item: MakeItem, tokenizer: ChatTokenizer) -> None:
-    dialogue = dialogue_of(make_item("what?", "this"), tokenizer)
-    check_dialogues([dialogue], tokenizer)
-    masked = Dialogue(ids=dialogue.ids, said=(*dialogue.said[:-1], False))
-    with pytest.raises(ValueError, match=r"end token <\|end\|> stands outside of the loss mask, .* ends with 's'"):
-        check_dialogues([dialogue, masked], tokenizer)
-    cut = Dialogue(ids=dialogue.ids[:-1], said=dialogue.said[:-1])
-    with pytest.raises(ValueError, match=r"end token <\|end\|>"):
-        check_dialogues([cut], tokenizer)
-
-
-def test_the_preflight_refuses_an_empty_answer_and_shows_the_dialogue(
-    make_item: MakeItem, tokenizer: ChatTokenizer
-) -> None:
-    with pytest.raises(ValueError, match=r"nothing to learn from: '<\|user\|>what\?<\|end\|><\|assistant\|><\|end\|>'"):
-        check_dialogues([dialogue_of(make_item("what?", ""), tokenizer)], tokenizer)
-
-
-@pytest.mark.parametrize(
-    ("template", "next_token"),
-    [
-        (TEMPLATE.replace("{{ message.content }}<|end|>", "{{ message.content }}"), "<|user|>"),
-        (
-            "{% for m in messages %}[{{ m.role }}]{{ m.content }}"
-            "{% if m.role == 'user' %}<|end|>{% endif %}{% endfor %}",
-            "[",
-        ),
-    ],
-)  # fmt: skip
-def test_the_preflight_refuses_a_template_that_drops_the_end(
-    template: str, next_token: str, make_item: MakeItem, tokenizer: ChatTokenizer
-) -> None:
-    broken = ChatTokenizer(
-        tokenizer_of(tokenizer), template=template, end="<|end|>", end_of_text="<|endoftext|>", pad="<|pad|>"
-    )
-    dialogues = [dialogue_of(make_item("what?", "this"), broken)]
-    with pytest.raises(ValueError, match=rf"drops the end token <\|end\|>: .* goes on with '{re.escape(next_token)}'"):
-        check_dialogues(dialogues, broken)
-
-
-def test_the_preflight_takes_a_template_that_only_parts_answer_and_end(tokenizer: ChatTokenizer) -> None:
-    spaced = TEMPLATE.replace("{{ message.content }}<|end|>", " {{ message.content }} <|end|>\n")
-    check_template(
-        ChatTokenizer(
-            tokenizer_of(tokenizer), template=spaced, end="<|end|>", end_of_text="<|endoftext|>", pad="<|pad|>"
-        )
-    )
-
-
-def tokenizer_of(chat: ChatTokenizer) -> Tokenizer:
-    """A library tokenizer of the same tokens."""
-    made = bpe.fit([], vocabulary=261)
-    assert made.get_vocab_size() == chat.vocabulary
-    return made
-
-
 # enough to learn eight echoes by heart
 TRAINING = TrainingConfig(
     steps=150,
@@ -188,20 +129,3 @@ def test_a_stopped_instruction_tuning_ends_with_the_weights_of_an_unbroken_one(
     resumed = run(job, [])
     assert resumed["resumed_at"] == 5
     assert resumed["artifact"]["digest"] == unbroken["artifact"]["digest"]
-
-
-def test_the_preflight_runs_before_the_first_step(
-    base: Path,
-    tmp_path: Path,
-    make_item: MakeItem,
-    write_rows: Any,
-    job_in: Callable[..., dict[str, Any]],
-    watching: Any,
-) -> None:
-    folder = tmp_path / "instructions"
-    write_rows(folder / "train.jsonl", [make_item("say a", "a"), make_item("say b", "")])
-    write_rows(folder / "valid.jsonl", [make_item("say a", "a")])
-    hook = watching()
-    with pytest.raises(ValueError, match=r"nothing to learn from: '.*say b"):
-        run(job_in("echo", InstructConfig(training=TRAINING), base=base, instructions=folder), [hook])
-    assert hook.seen == []

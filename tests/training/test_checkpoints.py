@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -12,8 +13,9 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_training import SignalAt, run_apart, train_tiny
+from tiny_training import Notes, SignalAt, read_notes, run_apart, train_tiny
 
+from tasks.training.checkpoint_writer import DiskFull
 from tasks.training.checkpoints import LATEST, MANIFEST, STATE, Checkpoints, check
 from tasks.training.lease import Lease
 
@@ -206,23 +208,26 @@ class SmallDisk:
 
 def fill_the_disk(folder: Path) -> None:
     try:
-        train_tiny(folder, steps=10, checkpoint_steps=2, hooks=[SmallDisk(5)])
-    except OSError as error:
+        train_tiny(folder, steps=20, checkpoint_steps=2, hooks=[SmallDisk(5), Notes(folder.with_suffix(".notes"))])
+    except DiskFull as error:
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         (folder / "said").write_text(str(error), encoding="utf-8")
         raise SystemExit(4) from error
 
 
 def test_a_full_disk_stops_the_training_and_keeps_the_older_ones(tmp_path: Path) -> None:
-    """The save of step 6 fails; 2 and 4 are whole, nothing half is left, and with room again it goes on from 4."""
-    assert run_apart(fill_the_disk, tmp_path) == 4
-    said = (tmp_path / "said").read_text(encoding="utf-8")
-    assert "step-00000006: the checkpoint cannot be written" in said
+    """The saves of steps 6, 8 and 10 fail; 2 and 4 are whole, nothing half is left; with room again it goes on from 4."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    assert run_apart(fill_the_disk, folder) == 4
+    said = (folder / "said").read_text(encoding="utf-8")
+    assert re.search("step-000000(10|12): the checkpoint cannot be written", said)  # seen at a boundary or at the next
     assert "the older ones are as they were" in said
-    (tmp_path / "said").unlink()
-    assert names(tmp_path) == [LATEST, "step-00000002", "step-00000004"]
-    assert all(check(tmp_path / name)[0] for name in ("step-00000002", "step-00000004"))
-    assert train_tiny(tmp_path, steps=10, checkpoint_steps=2).resumed_at == 4
+    (folder / "said").unlink()
+    assert 10 <= read_notes(folder.with_suffix(".notes"))[-1]["step"] <= 12
+    assert names(folder) == [LATEST, "step-00000002", "step-00000004"]
+    assert all(check(folder / name)[0] for name in ("step-00000002", "step-00000004"))
+    assert train_tiny(folder, steps=10, checkpoint_steps=2).resumed_at == 4
 
 
 def test_a_disk_that_fails_to_keep_its_word_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +250,7 @@ def die_while_saving(folder: Path, event: int) -> None:
 
 
 class DieInSaveAfter(SignalAt):
-    """SIGKILL at the n-th file that is opened after a step."""
+    """SIGKILL at the n-th file that is opened for the checkpoint of the step after."""
 
     def __init__(self, step: int, event: int) -> None:
         super().__init__(step)
@@ -254,10 +259,12 @@ class DieInSaveAfter(SignalAt):
     def __call__(self, state: Any, metrics: Any) -> None:
         del metrics
         if state.step == self._step:
-            left = iter(range(self._event))
+            left, folder = iter(range(self._event)), f"step-{self._step + 1:08d}.tmp"
             sys.addaudithook(
-                lambda name, _: (
-                    os.kill(os.getpid(), signal.SIGKILL) if name == "open" and next(left, None) is None else None
+                lambda name, values: (
+                    os.kill(os.getpid(), signal.SIGKILL)
+                    if name == "open" and folder in str(values[0]) and next(left, None) is None
+                    else None
                 )
             )
 

@@ -136,7 +136,7 @@ def test_asked_to_stop_on_one_all_stop_and_one_process_may_go_on(tmp_path: Path)
     assert raised(tmp_path, 0) == raised(tmp_path, 1) == "Preempted: stopped at step 3 of 6, with a checkpoint"
     outcome = train_tiny(tmp_path / "checkpoints", steps=6, batch_sequences=5)
     assert outcome.resumed_at == 3
-    assert outcome.note.startswith("continued on another machine or number of workers")
+    assert outcome.note == "continued, not byte-equal to an unbroken run: workers 2 -> 1"
 
 
 def resume_over_damage(_rank: int, folder: Path) -> None:
@@ -166,14 +166,50 @@ class PoisonedOnSecond(NextToken):
 
 
 def poison(rank: int, folder: Path) -> None:
-    train_tiny(folder / "checkpoints", steps=6, checkpoint_steps=2, micro_batch=8, objective=PoisonedOnSecond(rank))
+    module, notes = tiny_model(), Notes(folder / f"notes-{rank}")
+    objective = PoisonedOnSecond(rank)
+    outcome = train_tiny(folder / "run", steps=6, micro_batch=8, module=module, objective=objective, hooks=[notes])
+    (folder / f"events-{rank}").write_text("\n".join(outcome.events), encoding="utf-8")
+    save_file(dict(module.named_parameters()), folder / f"weights-{rank}.safetensors")
 
 
-def test_a_loss_that_is_no_number_on_one_ends_all_in_the_same_step(tmp_path: Path) -> None:
+def test_an_update_that_is_bad_on_one_is_left_out_by_all(tmp_path: Path) -> None:
+    """Both say so of the same step, and their weights stay one another's bytes."""
     with_ranks(2, tmp_path, poison)
-    assert raised(tmp_path, 0) == raised(tmp_path, 1)
-    assert raised(tmp_path, 0).startswith("ValueError: step 3: the loss is nan")
-    assert sorted(path.name for path in (tmp_path / "checkpoints").glob("step-*")) == ["step-00000002"]
+    for rank in (0, 1):
+        assert (
+            (tmp_path / f"events-{rank}").read_text(encoding="utf-8").startswith("step 3: the loss is nan; its update")
+        )
+        notes = read_notes(tmp_path / f"notes-{rank}")
+        assert [note["step"] for note in notes if "skipped" in note] == [3]
+    first, second = ((tmp_path / f"weights-{rank}.safetensors").read_bytes() for rank in (0, 1))
+    assert first == second
+
+
+class TooLargeOnSecond(NextToken):
+    """On the second process more than one row does not fit."""
+
+    def __init__(self, rank: int) -> None:
+        self._rank = rank
+
+    def loss(self, module: Any, batch: Batch) -> Loss:
+        if self._rank == 1 and len(batch) > 1:
+            raise torch.OutOfMemoryError("out of memory")
+        return super().loss(module, batch)
+
+
+def run_short_of_memory(rank: int, folder: Path) -> None:
+    outcome = train_tiny(folder / "run", steps=3, micro_batch=2, objective=TooLargeOnSecond(rank))
+    (folder / f"events-{rank}").write_text("\n".join(outcome.events), encoding="utf-8")
+
+
+def test_short_of_memory_on_one_all_take_smaller_pieces(tmp_path: Path) -> None:
+    with_ranks(2, tmp_path, run_short_of_memory)
+    for rank in (0, 1):
+        said = (tmp_path / f"events-{rank}").read_text(encoding="utf-8")
+        assert said.startswith(
+            "step 1: micro-batches of 2 sequences do not fit into the memory; they are half as large"
+        )
 
 
 def speak(rank: int, folder: Path) -> None:

@@ -80,9 +80,9 @@ def test_threads_are_the_recipes_then_the_environments_then_torchs(monkeypatch: 
 
 
 def test_topology_names_what_the_last_bits_depend_on() -> None:
-    found = topology(2)
+    found = topology(2, tiny_model())
     assert (found["workers"], found["threads"], found["torch"]) == (2, 1, torch.__version__)
-    assert topology(2) == found != topology(1)
+    assert topology(2, tiny_model()) == found != topology(1, tiny_model())
     assert all(isinstance(value, str | int) for value in found.values())
 
 

@@ -42,7 +42,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     write_artifact(split, kind="split")
     bpe.save(bpe.fit([TEXT * 20], vocabulary=300), tokenizer)
     write_artifact(tokenizer, kind="tokenizer")
-    encode_corpus(split, tokenizer, tokens, processes=0)
+    encode_corpus(split, tokenizer, tokens)
     return {"tokens": str(tokens), "tokenizer": str(tokenizer)}
 
 

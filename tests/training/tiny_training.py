@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,20 +66,30 @@ def tiny_config(kind: str = "muon", **changed: Any) -> TrainingConfig:
     return TrainingConfig(**names)  # type: ignore[arg-type]
 
 
-def train_tiny(folder: Path, *, hooks: Sequence[Hook] = (), lease: Lease | None = None, **changed: Any) -> Outcome:
+def train_tiny(
+    folder: Path,
+    *,
+    hooks: Sequence[Hook] = (),
+    lease: Lease | None = None,
+    checkpoints: Checkpoints | None = None,
+    **changed: Any,
+) -> Outcome:
     """Train up to the last step from whatever lies in `folder`; what is not a part of the configuration is named."""
     runtime = Runtime(precision=changed.pop("precision", "fp32"), threads=1, micro_batch=changed.pop("micro_batch", 3))
     batches = changed.pop("batches", None) or UnequalBatches(changed.get("batch_sequences", 8))
+    looked_at = {name: changed.pop(name) for name in ("checks", "tokenizer") if name in changed}
     return train(
         changed.pop("module", None) or tiny_model(),
         changed.pop("objective", None) or NextToken(),
         batches,
         tiny_config(**changed),
-        checkpoints=Checkpoints(folder, identity="tiny", lease=lease),
+        checkpoints=checkpoints
+        or Checkpoints(folder, identity="tiny", lease=lease, kept=changed.get("kept_checkpoints", 3)),
         runtime=runtime,
         seed=1,
         sequence_tokens=CONTEXT,
         hooks=hooks,
+        **looked_at,
     )
 
 
@@ -98,7 +109,10 @@ def read_notes(path: Path) -> list[dict[str, Any]]:
 
 
 class SignalAt:
-    """A hook that sends its own process a signal after a step: SIGKILL leaves it no last word."""
+    """A hook that sends its own process a signal after a step, and after a checkpoint that is still being written.
+
+    SIGKILL leaves it no last word.
+    """
 
     def __init__(self, step: int, number: int = signal.SIGKILL) -> None:
         self._step, self._number = step, number
@@ -106,6 +120,9 @@ class SignalAt:
     def __call__(self, state: TrainState, metrics: Mapping[str, float]) -> None:
         del metrics
         if state.step == self._step:
+            for thread in threading.enumerate():
+                if thread.name == "checkpoint":
+                    thread.join()
             os.kill(os.getpid(), self._number)
 
 
