@@ -78,6 +78,10 @@ def _run_commands(commands: Any) -> None:
             "--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE",
             help="lay a value on the recipe, for example instruct.steps=200; may be repeated",
         )  # fmt: skip
+        command.add_argument(
+            "--allow-env-change", dest="assignments", action="append_const", const="runtime.allow_env_change=true",
+            help="go on from a checkpoint that other packages wrote; the result is not byte-equal then",
+        )  # fmt: skip
         _json(command, '{"run", "recipe", "state", "stages": [...], "time": {...}, "report"}')
     run.add_argument("--start-from", metavar="PATH", help="a Hugging Face folder to begin from instead of pretraining")
     run.set_defaults(stage=None)

@@ -10,6 +10,8 @@ from infra.settings import apply_environment, load_settings
 
 EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_PREEMPTED, EXIT_INTERRUPTED = 1, 2, 3, 75, 130
 
+REFUSALS = ("ValueError", "PreflightFailed")  # what a training says of its input before its first step
+
 
 class Terminated(BaseException):
     """SIGTERM: the machine is wanted for something else; what runs writes a checkpoint first."""
@@ -61,7 +63,8 @@ def _carry_out(options: argparse.Namespace, settings: Any, recipe: Any, display:
         return EXIT_REFUSED
     except (DataFailed, WorkerFailed) as error:
         display.error(error.message, error.log)
-        return EXIT_USAGE if isinstance(error, DataFailed) and error.is_input else EXIT_FAILED
+        is_input = error.is_input if isinstance(error, DataFailed) else error.kind in REFUSALS
+        return EXIT_USAGE if is_input else EXIT_FAILED
     except (Preempted, Terminated):
         return EXIT_PREEMPTED
     except KeyboardInterrupt:

@@ -18,11 +18,12 @@ from flows.session import Refused, Session
 from flows.stages import Outcome
 from infra import data_versions, tracking
 from infra.spool import SPOOL_FILE, SpoolReader
-from tasks.artifacts import digest_of
+from tasks.artifacts import digest_of, file_sha256
 from tasks.release import steps as release
 from tasks.training import steps as training
 
 AUTHOR = "espalier run"
+LOCK_FILE = "constraints.txt"
 PROGRESS_EVERY_SECONDS = 5.0
 
 Inputs = Mapping[str, Mapping[str, Any]]
@@ -148,6 +149,7 @@ def _train(session: Session, what: Trained, inputs: Inputs, identity: str, run: 
         "parents": {name: each["digest"] for name, each in inputs.items()},
         "recipe": recipe.section(what.stage),
         "code": session.code,
+        "environment": {LOCK_FILE: file_sha256(settings.checkout / LOCK_FILE)[:16]},
     }
     session.workers.listener = _Progress(session, what.stage)
     began = time.monotonic()
@@ -159,6 +161,9 @@ def _train(session: Session, what: Trained, inputs: Inputs, identity: str, run: 
     finally:
         session.workers.listener = None
     result["elapsed"] = time.monotonic() - began
+    for said in (result["note"], *result["events"]):
+        if said:
+            session.display.note(f"{what.stage}: {said}")
     result["folder"] = str(folder)
     result["sampling_seconds"] = _sampling_seconds(folder, result["resumed_at"])
     session.clock.move(result["elapsed"] - result["own_seconds"], source="training", target="start-up")

@@ -17,9 +17,12 @@ from typing import Any
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.backend import Backend, BackendConfig
+from ray.train.v2._internal.execution.scaling_policy.fixed import FixedScalingPolicy
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
 
+from infra import attempts
+from infra.attempts import WorkerLost
 from infra.processes import LONGEST_FOLDER, start_time
 from infra.spool import SpoolWriter
 from infra.storage import write_json
@@ -28,16 +31,13 @@ from infra.workers import RESULT_FILE, WORKER_FILE
 
 logger = logging.getLogger(__name__)
 
-RESTARTS = 2
+MOST_RESTARTS = 1000  # Ray's own count; what ends a training that is lost again and again is infra/attempts.py
+GRACE_SECONDS = 60.0  # a process group waits longer than the watchdogs, so that every rank's stacks are kept
 OBJECT_STORE_BYTES = 80 * 2**20  # Ray's minimum is 75 MiB; only small JSON passes through it
 UNUSED_CALLBACKS = ("PlacementGroupCleanerCallback", "DatasetsCallback")
 
 # In a training worker: set by SIGTERM, read by the training thread at every step.
 _stop = threading.Event()
-
-
-class WorkerLost(Exception):
-    """The worker process was killed again and again; `str` says how often."""
 
 
 class RaySession:
@@ -78,12 +78,13 @@ class RaySession:
                 name=name,
                 storage_path=str(self._results),
                 failure_config=FailureConfig(
-                    max_failures=RESTARTS, controller_failure_limit=RESTARTS, max_preemption_failures=RESTARTS
+                    max_failures=MOST_RESTARTS, controller_failure_limit=2, max_preemption_failures=MOST_RESTARTS
                 ),
                 worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": threads}},
             ),
-            backend_config=self._backend(num_workers),
+            backend_config=self._backend(num_workers, job),
         )
+        attempts.forget(Path(job["folder"]))
         try:
             outcome: dict[str, Any] = trainer.fit().return_value
         except TrainingFailedError as error:
@@ -91,15 +92,16 @@ class RaySession:
             reason = next(
                 (line.strip() for line in reversed(str(error).splitlines()) if line.strip()), "no reason given"
             )
-            raise WorkerLost(f"a training worker was lost {RESTARTS + 1} times, at last by: {reason[:300]}") from error
+            raise WorkerLost(f"the training workers were lost, at last by: {reason[:300]}") from error
         return outcome
 
-    def _backend(self, num_workers: int) -> BackendConfig:
+    def _backend(self, num_workers: int, job: dict[str, Any]) -> BackendConfig:
         if num_workers == 1:
             return PlainConfig(str(self._log))
         from infra.ray_gloo import GlooConfig
 
-        return GlooConfig(backend="gloo", timeout_s=60, log=str(self._log))
+        patience = float(job.get("runtime", {}).get("hang_seconds") or 300.0)
+        return GlooConfig(backend="gloo", timeout_s=int(patience + GRACE_SECONDS), log=str(self._log))
 
     def close(self) -> None:
         ray.shutdown()
@@ -111,6 +113,19 @@ class _Trainer(DataParallelTrainer):  # type: ignore[misc]
     def _create_default_callbacks(self) -> list[Any]:
         return [one for one in super()._create_default_callbacks() if type(one).__name__ not in UNUSED_CALLBACKS]
 
+    def _initialize_and_run_controller(self, **arguments: Any) -> Any:
+        return super()._initialize_and_run_controller(**{**arguments, "scaling_policy": _Fixed(self.scaling_config)})
+
+
+class _Fixed(FixedScalingPolicy):  # type: ignore[misc]
+    """Asks no autoscaler: there is none on one machine, and the actor that speaks to it imports Ray Data first."""
+
+    def after_controller_start(self, train_run_context: Any) -> None:
+        del train_run_context
+
+    def _maybe_send_resource_request(self) -> None:
+        pass
+
 
 def train_loop(config: dict[str, Any]) -> dict[str, Any]:
     """Runs in the Ray worker, on a thread. An exception is an outcome: trying again would not mend it."""
@@ -121,13 +136,19 @@ def train_loop(config: dict[str, Any]) -> dict[str, Any]:
         write_json(folder / WORKER_FILE, {"pid": os.getpid(), "started": start_time(os.getpid())})
     spool = SpoolWriter(folder, stopped=_stop.is_set) if rank == 0 else None
     try:
-        result = named_function(config["function"])(job, [spool] if spool is not None else [])
-        outcome = {"result": result}
+        outcome = attempts.told(folder)
+        if rank == 0 and outcome is None:
+            attempts.count(folder)
+        outcome = outcome or {"result": named_function(config["function"])(job, [spool] if spool is not None else [])}
     except Exception as error:
         logger.exception("%s failed", config["function"])
-        if rank != 0 and getattr(error, "exit_status", None) is None:
-            raise  # the other ranks wait in a collective; Ray restarts all of them
+        if attempts.is_of_the_group(error):
+            raise  # another rank is gone: Ray starts all of them again
         outcome = {"error": describe(error)}
+        if outcome["error"]["exit_status"] is None:
+            attempts.tell(folder, rank, outcome)
+            if rank != 0:
+                raise  # the others may wait in a collective; started again, they say what was wrong here
     finally:
         if spool is not None:
             spool.close()

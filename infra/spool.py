@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from infra.processes import own_age
+
 SPOOL_FILE = "metrics.jsonl"
 STOP_FILE = "stop-requested"
 GRACE_SECONDS = 60.0
@@ -32,12 +34,15 @@ class SpoolWriter:
         self._stop_file = folder / STOP_FILE
         self._stopped = stopped
         self._asked_at: float | None = None
+        self._first = True
         _drop_half_line(self.path)
         self._stream = self.path.open("a", encoding="utf-8", buffering=1)
 
     def __call__(self, state: Any, metrics: Mapping[str, float]) -> None:
         numbers = {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
         record = {"step": int(state.step), "time": time.time(), **numbers}
+        if self._first:
+            record["process_age"], self._first = own_age(), False  # where a process begins in the spool
         for name in ("steps", "tokens"):
             if hasattr(state, name):
                 record.setdefault(name, int(getattr(state, name)))

@@ -26,7 +26,7 @@ KEY_TAG, STAGE_TAG, STEP_TAG = "espalier.run_key", "espalier.stage", "espalier.l
 PARENT_TAG = "mlflow.parentRunId"
 LARGEST_BATCH = 1000  # metrics per call: MLflow's limit
 FINAL_STATUSES = ("FINISHED", "FAILED", "KILLED")
-NOT_METRICS = ("step", "time", "steps", "tokens")
+NOT_METRICS = ("step", "time", "steps", "tokens", "process_age")
 
 
 def bootstrap(settings: Settings) -> None:

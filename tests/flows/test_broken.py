@@ -27,8 +27,8 @@ class Victim:
         self.command, self.home = command, home
         self.process: subprocess.Popen[str] | None = None
 
-    def start(self) -> None:
-        self.process = self.command.start("run", "--recipe", "tiny", "--json")
+    def start(self, *further: str) -> None:
+        self.process = self.command.start("run", "--recipe", "tiny", "--json", *further)
 
     def wait_for_step(self, stage: str, step: int) -> Path:
         """The folder of the training, once it has logged `step` and not ended."""
@@ -78,7 +78,7 @@ def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
 def broken(
     tmp_path_factory: pytest.TempPathFactory, workspace_at: Callable[[Path], Path], command_in: Callable[..., Any]
 ) -> dict[str, Any]:
-    """Four breaks in four stages, and what was seen at each."""
+    """Four breaks in four stages, the lock file changed after one of them, and what was seen at each."""
     folder = tmp_path_factory.mktemp("broken")
     workspace, user = workspace_at(folder / "workspace"), folder / "user"
     user.mkdir()
@@ -100,7 +100,12 @@ def broken(
     victim.process.terminate()
     seen["terminated"] = victim.ended()
 
+    with (workspace / "constraints.txt").open("a", encoding="utf-8") as lock:
+        lock.write("# another day\n")
     victim.start()
+    seen["changed"] = victim.ended()
+
+    victim.start("--allow-env-change")
     victim.wait_for_step("align", 9)
     driver = next(one for one in family_of(victim.process.pid)[1:] if "infra.workers" in " ".join(one.cmdline()))
     driver.kill()
@@ -152,6 +157,16 @@ def test_ctrl_c_and_sigterm_have_their_status_and_name_the_command_that_goes_on(
     assert "espalier run --recipe tiny" in errors
 
 
+def test_a_changed_lock_file_is_refused_until_it_is_allowed(broken: dict[str, Any]) -> None:
+    status, _, errors = broken["changed"]
+    assert status == 2
+    assert "was written with other packages (constraints.txt " in errors
+    assert "--allow-env-change" in errors
+    (folder,) = (broken["home"] / "runs").glob("reward-*")
+    result = json.loads((folder / "result.json").read_text())["result"]
+    assert result["note"].startswith("continued, not byte-equal to an unbroken run: constraints.txt ")
+
+
 def test_mlflow_has_one_run_per_stage_with_every_step_once_and_an_honest_end(broken: dict[str, Any]) -> None:
     from mlflow.tracking import MlflowClient
 
@@ -171,5 +186,5 @@ def test_mlflow_has_one_run_per_stage_with_every_step_once_and_an_honest_end(bro
 def test_prefect_calls_nothing_running_any_more(broken: dict[str, Any]) -> None:
     runs = python(broken["command"], broken["home"].parent, Path(__file__).with_name("ask_prefect.py"))
     states = [run["state"] for run in runs if run["flow"] == "lifecycle"]
-    assert sorted(states) == sorted(["CRASHED", "CRASHED", "CRASHED", "COMPLETED"]), states
+    assert sorted(states) == sorted(["CRASHED", "CRASHED", "CRASHED", "FAILED", "COMPLETED"]), states
     assert not {run["state"] for run in runs} & {"RUNNING", "PENDING", "SCHEDULED"}

@@ -49,6 +49,13 @@ def test_a_process_is_its_id_and_its_start() -> None:
     child.wait()
 
 
+def test_a_process_knows_its_age_to_a_few_hundredths_of_a_second() -> None:
+    started = time.time()
+    told = "import time; from infra.processes import own_age; print(time.time() - own_age())"
+    born = float(subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout)
+    assert started - 0.05 < born < started + 2.0
+
+
 def test_held_lock_names_its_holder(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from infra.processes import RunLock; "

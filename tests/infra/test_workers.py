@@ -117,6 +117,30 @@ def test_error_in_training_is_one_sentence_with_the_log(workers: Workers, tmp_pa
     assert "Traceback" in log
 
 
+STEPPING = "tests.infra.stepping:run"
+
+
+def _both(folder: Path, **befalls: str) -> dict[str, Any]:
+    steps = {name.removeprefix("at_"): what for name, what in befalls.items()}
+    return {"folder": str(folder), "steps": 6, "seconds": 4.0, "runtime": {"hang_seconds": 4.0}, "befalls": steps}
+
+
+def test_of_two_workers_one_killed_and_one_hung_all_start_again(workers: Workers, tmp_path: Path) -> None:
+    """Killed in the third step, hung in the fifth: the stacks of both ranks are kept, and it comes to its end."""
+    result = workers.train(STEPPING, _both(tmp_path, at_2="kill", at_4="hang"), num_workers=2, timeout_seconds=150)
+    assert result["step"] == 6
+    assert {record["step"] for record in _lines(tmp_path)} == set(range(1, 7))
+    stacks = ["".join(path.read_text() for path in tmp_path.glob(f"stacks-rank{rank}-*.txt")) for rank in (0, 1)]
+    assert "all_reduce" in stacks[0]
+    assert "befall" in stacks[1]
+
+
+def test_an_error_on_another_rank_is_told_and_not_tried_again(workers: Workers, tmp_path: Path) -> None:
+    with pytest.raises(WorkerFailed, match=r"^this input is wrong on one machine only") as caught:
+        workers.train(STEPPING, _both(tmp_path, at_1="fail"), num_workers=2, timeout_seconds=100)
+    assert caught.value.kind == "ValueError"
+
+
 def test_calls_run_in_the_child_itself(workers: Workers) -> None:
     assert workers.call("tests.infra.counting:add", {"left": 2, "right": 3}) == 5
     assert workers.call("tests.infra.counting:process_id", {}) == workers.pid
