@@ -1,7 +1,7 @@
 """The four stages that train: train in a worker, measure, judge, register, promote; one MLflow run each."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from infra import data_versions, tracking
 from infra.spool import SPOOL_FILE, SpoolReader
 from tasks.artifacts import digest_of, file_sha256
 from tasks.release import steps as release
+from tasks.training import goodput
 from tasks.training import steps as training
 
 AUTHOR = "espalier run"
@@ -152,7 +153,7 @@ def _train(session: Session, what: Trained, inputs: Inputs, identity: str, run: 
         "environment": {LOCK_FILE: file_sha256(settings.checkout / LOCK_FILE)[:16]},
     }
     session.workers.listener = _Progress(session, what.stage)
-    began = time.monotonic()
+    began, began_at = time.monotonic(), time.time()
     try:
         with session.clock.part("training"):
             result = training.train(
@@ -165,14 +166,15 @@ def _train(session: Session, what: Trained, inputs: Inputs, identity: str, run: 
         if said:
             session.display.note(f"{what.stage}: {said}")
     result["folder"] = str(folder)
-    result["sampling_seconds"] = _sampling_seconds(folder, result["resumed_at"])
+    records = SpoolReader(folder / SPOOL_FILE).read()
+    result["sampling_seconds"] = _sampling_seconds(records, result["resumed_at"])
+    result["goodput"] = goodput.split(records, began_at, time.time()).figures()  # of this call, not of those before it
     session.clock.move(result["elapsed"] - result["own_seconds"], source="training", target="start-up")
     session.clock.move(result["sampling_seconds"], source="training", target="sampling")
     return result
 
 
-def _sampling_seconds(folder: Path, resumed_at: int) -> float:
-    records = SpoolReader(folder / SPOOL_FILE).read()
+def _sampling_seconds(records: Sequence[Mapping[str, Any]], resumed_at: int) -> float:
     return sum(float(each.get("sampling_seconds", 0.0)) for each in records if each["step"] > resumed_at)
 
 
@@ -269,6 +271,7 @@ def _write_down(session: Session, what: Trained, outcome: Outcome, run: str) -> 
             create_link_artifact(link=address, link_text="MLflow run", key=f"mlflow-{what.stage}")
         figures = {"gate.before": outcome["before"], "gate.after": outcome["after"]}
         figures["gate.passed"] = float(outcome["verdict"] == "PASS")
+        figures |= {f"goodput.{name}": value for name, value in outcome["training"]["goodput"].items()}
         tracking.log_metrics(session.settings, run, figures)
         said = {"digest": outcome["digest"], "verdict": outcome["verdict"], "gate": outcome["reason"]}
         tracking.set_tags(session.settings, run, {f"espalier.{name}": text for name, text in said.items()})

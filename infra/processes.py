@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -38,6 +39,15 @@ def start_time(pid: int) -> float | None:
         return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
     except psutil.Error:
         return None
+
+
+def own_age() -> float:
+    """Seconds since this process started. Linux tells its boot time in whole seconds: `start_time` may be one too early."""
+    if hasattr(time, "CLOCK_BOOTTIME") and os.path.exists("/proc/self/stat"):
+        ticks = int(Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
+    started = start_time(os.getpid())
+    return 0.0 if started is None else max(0.0, time.time() - started)
 
 
 def is_alive(pid: int, started: float) -> bool:

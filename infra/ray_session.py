@@ -1,7 +1,7 @@
 """One local Ray session and Ray Train on it. Imported only in the child process; its main thread must call all of this.
 
 Start-up of a fit is CPU time: each Ray process imports Ray Train (1.6 s), with torch 1.7 s more. So one worker runs in
-the plain data-parallel trainer (its controller then needs no torch), two actors that serve Ray Data and clusters are
+the plain data-parallel trainer (its controller then needs no torch), three actors that serve Ray Data and clusters are
 left out, and Ray starts no spare workers.
 """
 
