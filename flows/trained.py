@@ -273,7 +273,13 @@ def _write_down(session: Session, what: Trained, outcome: Outcome, run: str) -> 
         figures["gate.passed"] = float(outcome["verdict"] == "PASS")
         figures |= {f"goodput.{name}": value for name, value in outcome["training"]["goodput"].items()}
         tracking.log_metrics(session.settings, run, figures)
-        said = {"digest": outcome["digest"], "verdict": outcome["verdict"], "gate": outcome["reason"]}
+        events = "; ".join([outcome["training"]["note"], *outcome["training"]["events"]]).strip("; ")
+        said = {
+            "events": events or "none",
+            "digest": outcome["digest"],
+            "verdict": outcome["verdict"],
+            "gate": outcome["reason"],
+        }
         tracking.set_tags(session.settings, run, {f"espalier.{name}": text for name, text in said.items()})
         samples = Path(outcome["training"]["folder"]) / "samples.jsonl"
         if samples.is_file():

@@ -32,6 +32,7 @@ from infra.workers import RESULT_FILE, WORKER_FILE
 logger = logging.getLogger(__name__)
 
 MOST_RESTARTS = 1000  # Ray's own count; what ends a training that is lost again and again is infra/attempts.py
+MOST_STARTS_LOST = 10  # while workers are being started: nothing of ours has run yet
 GRACE_SECONDS = 60.0  # a process group waits longer than the watchdogs, so that every rank's stacks are kept
 OBJECT_STORE_BYTES = 80 * 2**20  # Ray's minimum is 75 MiB; only small JSON passes through it
 UNUSED_CALLBACKS = ("PlacementGroupCleanerCallback", "DatasetsCallback")
@@ -78,7 +79,9 @@ class RaySession:
                 name=name,
                 storage_path=str(self._results),
                 failure_config=FailureConfig(
-                    max_failures=MOST_RESTARTS, controller_failure_limit=2, max_preemption_failures=MOST_RESTARTS
+                    max_failures=MOST_RESTARTS,
+                    controller_failure_limit=MOST_STARTS_LOST,
+                    max_preemption_failures=MOST_RESTARTS,
                 ),
                 worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": threads}},
             ),

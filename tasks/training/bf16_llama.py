@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
+PRODUCTS = torch.bfloat16
 BLOCK_ROWS = 1024  # of an elementwise chain: what it makes in between stays in the cache
 BLOCK_QUERIES = 128  # keys behind a block's last query are not looked at
 BLOCK_SCORES = 2**20  # of so many sequences at once as this allows
@@ -60,143 +61,152 @@ def _layer(
 ) -> Tensor:
     """LlamaDecoderLayer.forward without a cache: hidden states [B, T, D] in fp32, a boolean mask [B, 1, T, T] or none."""
     assert position_embeddings is not None
-    x_ND = hidden_states.flatten(0, 1)
+    attention, mlp = layer.self_attn, layer.mlp
+    first, second = layer.input_layernorm, layer.post_attention_layernorm
+    projections = [attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj]
+    x_ND, bias = hidden_states.flatten(0, 1), _bias(attention_mask, hidden_states.shape[1])
+    how = attention.config.num_attention_heads, attention.scaling, first.variance_epsilon
     with torch.autocast("cpu", enabled=False):
-        normed_ND = _normed(layer.input_layernorm, x_ND)
-        x_ND = x_ND + _attended(layer.self_attn, normed_ND, _angles(*position_embeddings), attention_mask)
-        normed_ND = _normed(layer.post_attention_layernorm, x_ND)
-        x_ND = x_ND + _fed_forward(layer.mlp, normed_ND)
-    return x_ND.view(hidden_states.shape)
+        x_ND = _Attention.apply(  # type: ignore[no-untyped-call]
+            x_ND, first.weight, *[each.weight for each in projections], _angles(*position_embeddings), bias, *how
+        )
+        out_ND: Tensor = _FeedForward.apply(  # type: ignore[no-untyped-call]
+            x_ND, second.weight, mlp.gate_proj.weight, mlp.up_proj.weight, mlp.down_proj.weight, second.variance_epsilon
+        )
+    return out_ND.view(hidden_states.shape)
 
 
-def _normed(norm: Any, x_ND: Tensor) -> Tensor:
-    normed: Tensor = _RMSNorm.apply(x_ND, norm.weight, norm.variance_epsilon)  # type: ignore[no-untyped-call]
-    return normed
-
-
-def _attended(attention: Any, x_ND: Tensor, angles: Tensor, mask: Tensor | None) -> Tensor:
-    heads, bias = attention.config.num_attention_heads, _bias(mask, angles.shape[-1])
-    qkv_FD = _joined(attention.q_proj, attention.k_proj, attention.v_proj)
-    out_DD = _joined(attention.o_proj)
-    mixed: Tensor = _Attention.apply(  # type: ignore[no-untyped-call]
-        x_ND, qkv_FD, out_DD, angles, bias, heads, attention.scaling
-    )
-    return mixed
-
-
-def _fed_forward(mlp: Any, x_ND: Tensor) -> Tensor:
-    inner_2FD, down_DF = _joined(mlp.gate_proj, mlp.up_proj), _joined(mlp.down_proj)
-    out: Tensor = _FeedForward.apply(x_ND, inner_2FD, down_DF)  # type: ignore[no-untyped-call]
-    return out
-
-
-def _joined(*layers: Any) -> Tensor:
-    """The weights of linear layers below one another, in bf16."""
-    return torch.cat([layer.weight.bfloat16() for layer in layers])
+def _joined(*weights: Tensor) -> Tensor:
+    """Weights of linear layers below one another, in bf16."""
+    return torch.cat([weight.to(PRODUCTS) for weight in weights])
 
 
 def _blocks(length: int, size: int) -> Iterator[slice]:
     return (slice(start, min(length, start + size)) for start in range(0, length, size))
 
 
-class _RMSNorm(torch.autograd.Function):
-    """x / sqrt(mean x^2 + epsilon) * weight, from fp32 to bf16."""
+def _scale(x_ND: Tensor, epsilon: float) -> Tensor:
+    """1 / sqrt(mean x^2 + epsilon), [N, 1]."""
+    norm_N1: Tensor = torch.linalg.vector_norm(x_ND, dim=1, keepdim=True)
+    return (norm_N1.square_() / x_ND.shape[1]).add_(epsilon).rsqrt_()
 
-    @staticmethod
-    def forward(ctx: Any, x_ND: Tensor, weight_D: Tensor, epsilon: float) -> Tensor:
-        out_ND, scale_N1 = torch.empty_like(x_ND, dtype=torch.bfloat16), torch.empty_like(x_ND[:, :1])
-        for rows in _blocks(len(x_ND), BLOCK_ROWS):
-            square = torch.linalg.vector_norm(x_ND[rows], dim=1, keepdim=True).square_() / x_ND.shape[1]
-            scale_N1[rows] = square.add_(epsilon).rsqrt_()
-            out_ND[rows] = (x_ND[rows] * scale_N1[rows]).mul_(weight_D)
-        ctx.save_for_backward(x_ND, weight_D, scale_N1)
-        return out_ND
 
-    @staticmethod
-    def backward(ctx: Any, out_grad_ND: Tensor) -> tuple[Tensor, Tensor, None]:
-        x_ND, weight_D, scale_N1 = ctx.saved_tensors
-        x_grad_ND, weight_grad_D = torch.empty_like(x_ND), torch.zeros_like(weight_D)
-        for rows in _blocks(len(x_ND), BLOCK_ROWS):
-            unit, gradient = x_ND[rows] * scale_N1[rows], out_grad_ND[rows].float()
-            weight_grad_D += (gradient * unit).sum(0)
-            gradient *= weight_D
-            along = (gradient * unit).mean(1, keepdim=True)
-            x_grad_ND[rows] = gradient.addcmul_(unit, along, value=-1).mul_(scale_N1[rows])
-        return x_grad_ND, weight_grad_D, None
+def _normed(x_ND: Tensor, scale_N1: Tensor, weight_D: Tensor) -> Tensor:
+    """RMSNorm, from fp32 to bf16."""
+    out_ND = torch.empty_like(x_ND, dtype=PRODUCTS)
+    for rows in _blocks(len(x_ND), BLOCK_ROWS):
+        out_ND[rows] = (x_ND[rows] * scale_N1[rows]).mul_(weight_D)
+    return out_ND
+
+
+def _norm_back(
+    x_ND: Tensor, scale_N1: Tensor, weight_D: Tensor, normed_grad_ND: Tensor, out_grad_ND: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of x + f(RMSNorm(x)) with respect to x and the norm's weight, in fp32."""
+    x_grad_ND, weight_grad_D = torch.empty_like(x_ND), torch.zeros_like(weight_D)
+    for rows in _blocks(len(x_ND), BLOCK_ROWS):
+        unit, gradient = x_ND[rows] * scale_N1[rows], normed_grad_ND[rows].float()
+        weight_grad_D += (gradient * unit).sum(0)
+        gradient *= weight_D
+        along = (gradient * unit).mean(1, keepdim=True)
+        torch.addcmul(out_grad_ND[rows], gradient.addcmul_(unit, along, value=-1), scale_N1[rows], out=x_grad_ND[rows])
+    return x_grad_ND, weight_grad_D
 
 
 class _FeedForward(torch.autograd.Function):
-    """down(silu(gate x) * up x) with the weights of gate and up as one [2F, D]."""
+    """x + down(silu(gate n) * up n), where n is the norm of x."""
 
     @staticmethod
-    def forward(ctx: Any, x_ND: Tensor, inner_2FD: Tensor, down_DF: Tensor) -> Tensor:
-        inner_N2F, out_ND = x_ND.new_empty(len(x_ND), len(inner_2FD)), torch.empty_like(x_ND)
+    def forward(
+        ctx: Any, x_ND: Tensor, norm_D: Tensor, gate_FD: Tensor, up_FD: Tensor, down_DF: Tensor, epsilon: float
+    ) -> Tensor:
+        scale_N1, inner_2FD, down = _scale(x_ND, epsilon), _joined(gate_FD, up_FD), down_DF.to(PRODUCTS)
+        normed_ND = _normed(x_ND, scale_N1, norm_D)
+        inner_N2F, out_ND = normed_ND.new_empty(len(x_ND), len(inner_2FD)), torch.empty_like(x_ND)
         for rows in _blocks(len(x_ND), BLOCK_ROWS):
-            gate, up = torch.mm(x_ND[rows], inner_2FD.T, out=inner_N2F[rows]).chunk(2, 1)
-            torch.mm(F.silu(gate).mul_(up), down_DF.T, out=out_ND[rows])
-        ctx.save_for_backward(x_ND, inner_N2F, inner_2FD, down_DF)
+            gate, up = torch.mm(normed_ND[rows], inner_2FD.T, out=inner_N2F[rows]).chunk(2, 1)
+            torch.add(x_ND[rows], F.silu(gate).mul_(up) @ down.T, out=out_ND[rows])
+        ctx.save_for_backward(x_ND, scale_N1, norm_D, inner_N2F, gate_FD, up_FD, down_DF)
         return out_ND
 
     @staticmethod
-    def backward(ctx: Any, out_grad_ND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x_ND, inner_N2F, inner_2FD, down_DF = ctx.saved_tensors
-        inner_grad_N2F, between_NF = torch.empty_like(inner_N2F), x_ND.new_empty(len(x_ND), down_DF.shape[1])
+    def backward(ctx: Any, out_grad_ND: Tensor) -> tuple[Tensor | None, ...]:
+        x_ND, scale_N1, norm_D, inner_N2F, gate_FD, up_FD, down_DF = ctx.saved_tensors
+        grad_ND, down = out_grad_ND.to(PRODUCTS), down_DF.to(PRODUCTS)
+        inner_grad_N2F, between_NF = torch.empty_like(inner_N2F), grad_ND.new_empty(len(x_ND), down.shape[1])
         for rows in _blocks(len(x_ND), BLOCK_ROWS):
             gate, up = inner_N2F[rows].chunk(2, 1)
             gate_grad, up_grad = inner_grad_N2F[rows].chunk(2, 1)
-            gradient, activated = out_grad_ND[rows] @ down_DF, F.silu(gate)
+            gradient, activated = grad_ND[rows] @ down, F.silu(gate)
             torch.mul(activated, up, out=between_NF[rows])
             torch.mul(activated, gradient, out=up_grad)
             torch.ops.aten.silu_backward.grad_input(gradient.mul_(up), gate, grad_input=gate_grad)
-        return inner_grad_N2F @ inner_2FD, inner_grad_N2F.T @ x_ND, out_grad_ND.T @ between_NF
+        normed_grad_ND = inner_grad_N2F @ _joined(gate_FD, up_FD)
+        x_grad_ND, norm_grad_D = _norm_back(x_ND, scale_N1, norm_D, normed_grad_ND, out_grad_ND)
+        gate_grad_FD, up_grad_FD = (inner_grad_N2F.T @ _normed(x_ND, scale_N1, norm_D)).chunk(2)
+        return x_grad_ND, norm_grad_D, gate_grad_FD, up_grad_FD, grad_ND.T @ between_NF, None
 
 
 class _Attention(torch.autograd.Function):
-    """Rotary causal self-attention with its projections; qkv_FD is [(H + 2K) C, D], rows of queries first.
+    """x + out(attention(n)): rotary and causal, n is the norm of x.
 
     Probabilities are made a block of queries at a time, with explicit products, and again in the backward pass.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x_ND: Tensor, qkv_FD: Tensor, out_DD: Tensor, angles: Tensor, bias: Tensor, heads: int, scaling: float
-    ) -> Tensor:
+        ctx: Any, x_ND: Tensor, norm_D: Tensor, q_DD: Tensor, k_ED: Tensor, v_ED: Tensor, out_DD: Tensor,
+        angles: Tensor, bias: Tensor, heads: int, scaling: float, epsilon: float,
+    ) -> Tensor:  # fmt: skip
         ctx.heads, ctx.scaling = heads, scaling
-        qkv_FN = qkv_FD @ x_ND.T
-        mixed_DN = torch.empty_like(qkv_FN[: out_DD.shape[1]])
+        scale_N1 = _scale(x_ND, epsilon)
+        qkv_FN = _joined(q_DD, k_ED, v_ED) @ _normed(x_ND, scale_N1, norm_D).T
+        mixed_DN = torch.empty_like(qkv_FN[: len(q_DD)])
         for places, turns, allowed in _groups(len(x_ND), heads, angles, bias):
             q, k, v = _turned(qkv_FN[:, places], turns, heads)
             mixed_GHCT = _by_head(mixed_DN[:, places], turns)
             for queries, keys, chances_LQT in _chances(q, k, scaling, allowed):
                 mixed_LCQ = v[..., keys] @ chances_LQT.mT
                 mixed_GHCT[..., queries] = mixed_LCQ.view(-1, heads, *mixed_LCQ.shape[1:])
-        ctx.save_for_backward(x_ND, qkv_FN, mixed_DN, qkv_FD, out_DD, angles, bias)
-        return mixed_DN.T @ out_DD.T
+        ctx.save_for_backward(x_ND, scale_N1, norm_D, qkv_FN, mixed_DN, q_DD, k_ED, v_ED, out_DD, angles, bias)
+        return x_ND + mixed_DN.T @ out_DD.to(PRODUCTS).T
 
     @staticmethod
     def backward(ctx: Any, out_grad_ND: Tensor) -> tuple[Tensor | None, ...]:
-        x_ND, qkv_FN, mixed_DN, qkv_FD, out_DD, angles, bias = ctx.saved_tensors
-        mixed_grad_DN, qkv_grad_FN = out_DD.T @ out_grad_ND.T, torch.empty_like(qkv_FN)
+        x_ND, scale_N1, norm_D, qkv_FN, mixed_DN, q_DD, k_ED, v_ED, out_DD, angles, bias = ctx.saved_tensors
+        grad_ND = out_grad_ND.to(PRODUCTS)
+        mixed_grad_DN, qkv_grad_FN = out_DD.to(PRODUCTS).T @ grad_ND.T, torch.empty_like(qkv_FN)
         for places, turns, allowed in _groups(len(x_ND), ctx.heads, angles, bias):
             q, k, v = _turned(qkv_FN[:, places], turns, ctx.heads)
             mixed_grad_LCT = _by_head(mixed_grad_DN[:, places], turns).flatten(0, 1)
-            q_grad, k_grad, v_grad = torch.empty_like(q), torch.zeros_like(k).float(), torch.zeros_like(v).float()
-            for queries, keys, chances_LQT in _chances(q, k, ctx.scaling, allowed):
-                gradient_LCQ = mixed_grad_LCT[..., queries]
-                v_grad[..., keys] += gradient_LCQ @ chances_LQT
-                chances_grad_LQT = gradient_LCQ.mT @ v[..., keys]
-                scores_grad_LQT = torch._softmax_backward_data(chances_grad_LQT, chances_LQT, -1, q.dtype)
-                q_grad[..., queries] = k[..., keys] @ scores_grad_LQT.mT
-                k_grad[..., keys] += q[..., queries] @ scores_grad_LQT
-            grads = q_grad.mul_(ctx.scaling), k_grad.mul_(ctx.scaling), v_grad
+            grads = _attention_back(q, k, v, mixed_grad_LCT, ctx.scaling, allowed)
             _turn_back(_by_head(qkv_grad_FN[:, places], turns), *grads, turns, ctx.heads)
-        return qkv_grad_FN.T @ qkv_FD, qkv_grad_FN @ x_ND, out_grad_ND.T @ mixed_DN.T, None, None, None, None
+        normed_grad_ND = qkv_grad_FN.T @ _joined(q_DD, k_ED, v_ED)
+        x_grad_ND, norm_grad_D = _norm_back(x_ND, scale_N1, norm_D, normed_grad_ND, out_grad_ND)
+        weight_grad_FD = qkv_grad_FN @ _normed(x_ND, scale_N1, norm_D)
+        weight_grads = torch.split(weight_grad_FD, [len(q_DD), len(k_ED), len(v_ED)])
+        return x_grad_ND, norm_grad_D, *weight_grads, grad_ND.T @ mixed_DN.T, None, None, None, None, None
+
+
+def _attention_back(
+    q: Tensor, k: Tensor, v: Tensor, mixed_grad_LCT: Tensor, scaling: float, bias: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of queries (in bf16), keys and values (sums over blocks, in fp32)."""
+    q_grad, k_grad, v_grad = torch.empty_like(q), torch.zeros_like(k).float(), torch.zeros_like(v).float()
+    for queries, keys, chances_LQT in _chances(q, k, scaling, bias):
+        gradient_LCQ = mixed_grad_LCT[..., queries]
+        v_grad[..., keys] += gradient_LCQ @ chances_LQT
+        chances_grad_LQT = gradient_LCQ.mT @ v[..., keys]
+        scores_grad_LQT = torch._softmax_backward_data(chances_grad_LQT, chances_LQT, -1, q.dtype)
+        q_grad[..., queries] = k[..., keys] @ scores_grad_LQT.mT
+        k_grad[..., keys] += q[..., queries] @ scores_grad_LQT
+    return q_grad.mul_(scaling), k_grad.mul_(scaling), v_grad
 
 
 def _angles(cos_BTC: Tensor, sin_BTC: Tensor) -> Tensor:
     """Cosines and sines [B or 1, 2, C / 2, T] in bf16; the library has them twice along C."""
     half = cos_BTC.shape[-1] // 2
-    return torch.stack([cos_BTC[..., :half].mT, sin_BTC[..., :half].mT], 1).bfloat16()
+    return torch.stack([cos_BTC[..., :half].mT, sin_BTC[..., :half].mT], 1).to(PRODUCTS)
 
 
 def _bias(mask: Tensor | None, tokens: int) -> Tensor:
@@ -205,8 +215,8 @@ def _bias(mask: Tensor | None, tokens: int) -> Tensor:
     Only as good as: a row that may look at nothing is padding, of which nobody asks what it becomes but that it is a number.
     """
     allowed = torch.ones(1, tokens, tokens, dtype=torch.bool).tril_() if mask is None else mask[:, 0]
-    bias = torch.zeros(allowed.shape, dtype=torch.bfloat16)
-    return bias.masked_fill_(~allowed, torch.finfo(torch.bfloat16).min)
+    bias = torch.zeros(allowed.shape, dtype=PRODUCTS)
+    return bias.masked_fill_(~allowed, torch.finfo(PRODUCTS).min)
 
 
 def _groups(rows: int, heads: int, angles: Tensor, bias: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tasks.training.lease import Lease
 
-LATEST, MANIFEST, STATE = "LATEST", "manifest.json", "state.json"
+LATEST, MANIFEST, STATE, DECIDED = "LATEST", "manifest.json", "state.json", "decided.json"
 DAMAGED = "damaged-"
 
 Tensors = Mapping[str, Tensor]
@@ -98,6 +98,19 @@ class Checkpoints:
         _sync(self.folder)
         self._forget_old()
         return final
+
+    def decided(self, decide: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What was decided when this training began, by `decide` if it begins now.
+
+        Killed before its first checkpoint and started again, it must not measure the machine anew: its bytes depend on it.
+        """
+        path = self.folder / DECIDED
+        if not path.exists():
+            temporary = path.with_suffix(".tmp")
+            _write_text(temporary, json.dumps(decide(), sort_keys=True))
+            os.replace(temporary, path)
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
 
     def latest(self) -> Saved | None:
         """The newest whole checkpoint, or None before the first; ValueError when there were some and none is whole."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 CHUNK_TOKENS = 512
 CACHED_ROWS = 64  # of a chunk: what is made of them between two products stays in the cache
+GPU_CHUNK_TOKENS = 8192  # a GPU wants few and large kernels
 
 
 def cross_entropy_sum(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor) -> Tensor:
@@ -33,13 +34,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
         total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
         hidden_grad = torch.empty_like(hidden_ND) if wanted else None
         head_grad = torch.zeros_like(head_VD, dtype=torch.float32) if wanted else None
-        buffer = head.new_empty(min(CHUNK_TOKENS, len(hidden_ND)), len(head))
+        size, rows = (GPU_CHUNK_TOKENS, GPU_CHUNK_TOKENS) if hidden_ND.is_cuda else (CHUNK_TOKENS, CACHED_ROWS)
+        buffer = head.new_empty(min(size, len(hidden_ND)), len(head))
         product = torch.empty_like(head) if wanted else None
-        for start in range(0, len(hidden_ND), CHUNK_TOKENS):
-            chunk = slice(start, start + CHUNK_TOKENS)
+        for start in range(0, len(hidden_ND), size):
+            chunk = slice(start, start + size)
             hidden, targets = hidden_ND[chunk].to(dtype), targets_N[chunk]
             logits = torch.mm(hidden, head.T, out=buffer[: len(hidden)])
-            total += torch.cat([_to_gradient(*rows) for rows in _rows(logits, targets)]).sum()
+            total += torch.cat([_to_gradient(*some) for some in _split(logits, targets, rows)]).sum()
             if hidden_grad is not None and head_grad is not None:
                 hidden_grad[chunk] = logits @ head
                 head_grad += torch.mm(logits.T, hidden, out=product)
@@ -52,8 +54,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return hidden_grad.mul_(scale), head_grad.mul_(scale), None, None  # a second call is refused by autograd
 
 
-def _rows(logits: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    return zip(torch.split(logits, CACHED_ROWS), torch.split(targets, CACHED_ROWS), strict=True)
+def _split(logits: Tensor, targets: Tensor, rows: int) -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(torch.split(logits, rows), torch.split(targets, rows), strict=True)
 
 
 def _to_gradient(logits: Tensor, targets: Tensor) -> Tensor:

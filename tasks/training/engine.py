@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -160,9 +161,7 @@ class Training:
         self.ranks.self_test()
         saved = self.ranks.first_before_others(self.checkpoints.latest)
         if saved is None:
-            share_of_batch = -(-self.config.batch_sequences // self.ranks.world)
-            found = decide(runtime, self.module, batch_sequences=share_of_batch, sequence_tokens=sequence_tokens)
-            self.decided = self.ranks.of_first(found)
+            self.decided = self._decided(runtime, sequence_tokens)
             settle(self.decided, self.module)
             self.checkpoints.require_space(self._tensors())
         else:
@@ -171,6 +170,15 @@ class Training:
             self._restore(saved)
             self.note = _not_byte_equal(saved, self.ranks.world, self.module)
         self.resumed_at = self.kept_at = self.state.step
+
+    def _decided(self, runtime: Runtime, sequence_tokens: int) -> Decided:
+        """The first rank's decision, or the one it made before it was killed without a checkpoint."""
+
+        def choose() -> dict[str, Any]:
+            share = -(-self.config.batch_sequences // self.ranks.world)
+            return asdict(decide(runtime, self.module, batch_sequences=share, sequence_tokens=sequence_tokens))
+
+        return Decided(**self.ranks.of_first(self.checkpoints.decided(choose) if self.ranks.first else {}))
 
     def step(self, stream: Iterator[Batch]) -> tuple[bool, str]:
         """One batch: gradients, judgement, update, hooks. (False, why) when the update was left out."""

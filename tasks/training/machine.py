@@ -27,7 +27,8 @@ class Runtime:
     """Runtime choices of a recipe; "auto" and 0 leave them to the machine.
 
     `checkpoint_activations` keeps the input of each layer alone and computes the rest again in the backward pass: a third
-    more time, much less memory, the same numbers. A step that takes longer than `hang_seconds` is ended, with its stacks
+    more time, much less memory, the same numbers. `compile` is for a GPU: on two cores it took half a minute and gave
+    nothing back. A step that takes longer than `hang_seconds` is ended, with its stacks
     kept. `allow_env_change` goes on from a checkpoint that other packages wrote.
     """
 
@@ -37,6 +38,7 @@ class Runtime:
     workers: int = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_activations: bool = False
+    compile: bool = False
     hang_seconds: float = 300.0
     allow_env_change: bool = False
 
@@ -57,6 +59,7 @@ class Decided:
     reason: str
     halved: bool = False  # the micro-batch, once, after memory ran out
     checkpoint_activations: bool = False
+    compile: bool = False
 
     @property
     def is_bf16(self) -> bool:
@@ -89,19 +92,22 @@ def decide(runtime: Runtime, module: nn.Module, *, batch_sequences: int, sequenc
         micro_batch=runtime.micro_batch or min(batch_sequences, fitting),
         reason=reason,
         checkpoint_activations=runtime.checkpoint_activations,
+        compile=runtime.compile and next(module.parameters()).is_cuda,
     )
 
 
 def settle(decided: Decided, module: nn.Module) -> None:
     """What was decided, as torch and the module want to be told it."""
     torch.set_num_threads(decided.threads)
-    if not decided.checkpoint_activations:
-        return
-    for part in module.modules():
-        if isinstance(part, PreTrainedModel) and part.supports_gradient_checkpointing:
-            part.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-            return
-    raise ValueError("runtime: checkpoint_activations was asked for, and this model has no layers that know how to")
+    decoder = next((part for part in module.modules() if isinstance(part, PreTrainedModel)), None)
+    if decided.checkpoint_activations:
+        if decoder is None or not decoder.supports_gradient_checkpointing:
+            raise ValueError(
+                "runtime: checkpoint_activations was asked for, and this model has no layers that know how to"
+            )
+        decoder.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    if decided.compile and decoder is not None:
+        decoder.base_model.compile(dynamic=False)
 
 
 def _fitting_tokens(module: nn.Module) -> int:

@@ -16,7 +16,7 @@ import torch
 from tiny_training import Notes, SignalAt, read_notes, run_apart, train_tiny
 
 from tasks.training.checkpoint_writer import DiskFull
-from tasks.training.checkpoints import LATEST, MANIFEST, STATE, Checkpoints, check
+from tasks.training.checkpoints import DECIDED, LATEST, MANIFEST, STATE, Checkpoints, check
 from tasks.training.lease import Lease
 
 
@@ -225,7 +225,7 @@ def test_a_full_disk_stops_the_training_and_keeps_the_older_ones(tmp_path: Path)
     assert "the older ones are as they were" in said
     (folder / "said").unlink()
     assert 10 <= read_notes(folder.with_suffix(".notes"))[-1]["step"] <= 12
-    assert names(folder) == [LATEST, "step-00000002", "step-00000004"]
+    assert names(folder) == [LATEST, DECIDED, "step-00000002", "step-00000004"]
     assert all(check(folder / name)[0] for name in ("step-00000002", "step-00000004"))
     assert train_tiny(folder, steps=10, checkpoint_steps=2).resumed_at == 4
 

@@ -120,6 +120,21 @@ def test_what_was_decided_is_kept_for_the_resumed(tmp_path: Path) -> None:
     assert (decided.precision, decided.micro_batch) == ("bf16", 2)
 
 
+def test_killed_before_its_first_checkpoint_it_decides_nothing_anew(tmp_path: Path) -> None:
+    class Broken(Exception):
+        pass
+
+    def break_off(state: Any, _metrics: Mapping[str, float]) -> None:
+        if state.step == 2:
+            raise Broken
+
+    with pytest.raises(Broken):
+        train_tiny(tmp_path, steps=4, precision="bf16", micro_batch=2, hooks=[break_off])
+    outcome = train_tiny(tmp_path, steps=4, precision="fp32", micro_batch=4)
+    assert outcome.resumed_at == 0
+    assert (outcome.decided.precision, outcome.decided.micro_batch) == ("bf16", 2)
+
+
 def test_another_topology_is_noted(tmp_path: Path) -> None:
     with pytest.raises(Preempted):
         train_tiny(tmp_path, steps=4, hooks=[StopAt(2)])

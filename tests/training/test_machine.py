@@ -8,8 +8,9 @@ import torch
 from tiny_training import tiny_model
 from torch import nn
 
+from models.heads import PolicyWithValue, RewardModel
 from tasks.training import machine
-from tasks.training.machine import BF16_GAIN, MICRO_BATCH_TOKENS, Decided, Runtime, decide, topology
+from tasks.training.machine import BF16_GAIN, MICRO_BATCH_TOKENS, Decided, Runtime, decide, place, settle, topology
 
 
 def decided(runtime: Runtime, **changed: Any) -> Decided:
@@ -100,3 +101,23 @@ def test_impossible_settings_are_refused(changed: dict[str, int]) -> None:
 def test_a_module_of_any_kind_can_be_measured() -> None:
     found = decide(Runtime(threads=1), nn.Linear(8, 8), batch_sequences=4, sequence_tokens=8)
     assert found.micro_batch == 4
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    module = tiny_model()
+    for device in ("auto", "cpu"):
+        place(module, Runtime(device=device))  # type: ignore[arg-type]
+        assert next(module.parameters()).device.type == "cpu"
+    with pytest.raises(ValueError, match="device cuda was asked for, and torch finds none"):
+        place(module, Runtime(device="cuda"))
+
+
+def test_checkpointing_is_asked_of_the_decoder_wherever_it_is() -> None:
+    found = decided(Runtime(precision="fp32", threads=1, checkpoint_activations=True))
+    assert found.checkpoint_activations
+    for module in (tiny_model(), RewardModel(tiny_model()), PolicyWithValue(tiny_model())):
+        settle(found, module)
+        assert any(getattr(each, "gradient_checkpointing", False) for each in module.modules())
+    with pytest.raises(ValueError, match="this model has no layers that know how to"):
+        settle(found, nn.Linear(8, 8))

@@ -146,6 +146,38 @@ def test_singular_values_come_near_one(shape: tuple[int, int], least: float, mos
     assert orthogonal(drawn).dtype == torch.float64
 
 
+def test_in_bf16_muon_takes_nearly_the_same_step() -> None:
+    """A training in bf16 orthogonalises in bf16: singular values in the same bounds, the direction within three percent."""
+    drawn = torch.randn(3, 128, 32, generator=torch.Generator().manual_seed(4))
+    values = torch.linalg.svdvals(orthogonal(drawn.bfloat16()).double())
+    assert float(values.quantile(0.02)) > 0.65
+    assert float(values.max()) < 1.10
+    exact, rounded, start = matrices(), matrices(), matrices().state_dict()
+    for module, bf16 in ((exact, False), (rounded, True)):
+        set_gradients(module, 0)
+        Optimizer(module, OptimizerConfig(learning_rate=0.1)).step(1.0, bf16=bf16)
+    for name, tensor in exact.state_dict().items():
+        off = float((rounded.state_dict()[name] - tensor).norm() / (tensor - start[name]).norm())
+        assert 0 < off < 0.05, name
+
+
+@pytest.mark.parametrize("kind", ["muon", "adamw"])
+def test_the_kernel_for_gpus_is_the_same_adamw(kind: Any) -> None:
+    """torch has it for CPUs too; there it is not faster, and would change the bytes of trainings that are under way."""
+    plain, fused = tiny_model(), tiny_model()
+    config = OptimizerConfig(kind=kind, learning_rate=0.01, adam_share=0.5, weight_decay=0.1)
+    mine, other = Optimizer(plain, config), Optimizer(fused, config)
+    other._fused = True
+    for step in range(3):
+        for module, optimizer in ((plain, mine), (fused, other)):
+            set_gradients(module, step)
+            optimizer.step(1 / (1 + step))
+    for name, tensor in plain.state_dict().items():
+        torch.testing.assert_close(fused.state_dict()[name], tensor, rtol=0, atol=1e-6)
+    for name, tensor in mine.tensors().items():
+        torch.testing.assert_close(other.tensors()[name], tensor, rtol=1e-5, atol=1e-7)
+
+
 def test_orthogonal_keeps_singular_vectors_zero_and_orientation() -> None:
     drawn = torch.randn(2, 24, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
     found = orthogonal(drawn)

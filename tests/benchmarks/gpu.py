@@ -1,0 +1,133 @@
+"""Tokens a second and model FLOP/s utilisation on one GPU, beside a plain compiled loop, in one process, A B A B.
+
+    python -m tests.benchmarks.gpu [124m 350m 1b]      needs torch, transformers and safetensors alone
+
+Ours is the engine's own step: its gradients, clipping and optimizer. The plain loop is the library's model under
+torch.compile with bf16 autocast and the fused AdamW. Both have the same weights, batches and micro-batches, fp32 masters.
+The conventions of the utilisation stand in tasks/training/mfu.py.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from datetime import date
+
+import torch
+
+from models.llama import LlamaShape, build_llama
+from tasks.training.batches import Batch
+from tasks.training.distributed import Ranks
+from tasks.training.gradients import accumulate_gradients
+from tasks.training.machine import Decided, Runtime, decide, place, settle
+from tasks.training.mfu import counted_parameters, flops_per_token, mfu, peak_of
+from tasks.training.objectives import NextToken
+from tasks.training.optimizers import Optimizer, OptimizerConfig, clip_gradients
+
+VOCABULARY = 50_304
+SHAPES = {
+    "124m": LlamaShape(layers=12, width=768, heads=12, kv_heads=12, feed_forward=2048, context=1024),
+    "350m": LlamaShape(layers=24, width=1024, heads=16, kv_heads=16, feed_forward=2816, context=1024),
+    "1b": LlamaShape(layers=16, width=2048, heads=32, kv_heads=8, feed_forward=8192, context=2048),
+}
+TOKENS_PER_STEP = 131_072
+WARM_STEPS, TIMED_STEPS, ROUNDS = 4, 8, 3
+RATE = 3e-4
+
+
+def main(names: list[str]) -> int:
+    if not torch.cuda.is_available():
+        print("no GPU on this machine: not run")
+        return 0
+    board = torch.cuda.get_device_name()
+    print(f"{date.today()}  python -m tests.benchmarks.gpu {' '.join(names)}")
+    print(
+        f"{board}, torch {torch.__version__}, vocabulary {VOCABULARY:,}, {TOKENS_PER_STEP:,} tokens a step\n",
+        flush=True,
+    )
+    torch.backends.cuda.matmul.allow_tf32 = True
+    for name in names:
+        measure(name, peak_of(board))
+        torch.cuda.empty_cache()
+    return 0
+
+
+def measure(name: str, peak: float) -> None:
+    shape = SHAPES[name]
+    batch = drawn(shape.context, TOKENS_PER_STEP // shape.context)
+    ours, decided, parameters = engine_step(shape, batch)
+    plain = plain_step(shape, batch, decided.micro_batch)
+    ways = {"ours": ours, "plain compiled loop": plain}
+    for step in ways.values():
+        timed(step, WARM_STEPS)
+    rates: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(ROUNDS):
+        for way, step in ways.items():
+            rates[way].append(TOKENS_PER_STEP * TIMED_STEPS / timed(step, TIMED_STEPS))
+    flops = flops_per_token(parameters=parameters, layers=shape.layers, width=shape.width, tokens=shape.context)
+    print(f"{name}: {parameters / 1e6:.1f}M parameters, {shape.context} tokens, micro-batch {decided.micro_batch}")
+    for way, found in rates.items():
+        rate = statistics.median(found)
+        print(f"  {way:20} {rate:10,.0f} tokens/s, MFU {mfu(rate, flops, peak):.1%}", flush=True)
+    ratio = statistics.median(rates["ours"]) / statistics.median(rates["plain compiled loop"])
+    print(f"  ratio {ratio:.2f}, peak memory {torch.cuda.max_memory_allocated() / 1e9:.1f} GB\n", flush=True)
+
+
+def drawn(context: int, sequences: int) -> Batch:
+    ids = torch.randint(VOCABULARY, (sequences, context + 1), generator=torch.Generator().manual_seed(0))
+    return Batch(
+        tensors={"ids": ids[:, :-1].contiguous(), "labels": ids[:, 1:].contiguous()}, tokens=sequences * context
+    )
+
+
+def fresh(shape: LlamaShape) -> torch.nn.Module:
+    torch.manual_seed(1)
+    model: torch.nn.Module = build_llama(shape, vocabulary=VOCABULARY, end_id=0, pad_id=1)
+    return model
+
+
+def engine_step(shape: LlamaShape, batch: Batch) -> tuple[Callable[[], None], Decided, int]:
+    model, runtime = fresh(shape), Runtime(precision="bf16", device="cuda", compile=True)
+    place(model, runtime)
+    optimizer = Optimizer(model, OptimizerConfig(kind="adamw", learning_rate=RATE))
+    decided = decide(runtime, model, batch_sequences=len(batch), sequence_tokens=shape.context)
+    settle(decided, model)
+
+    def step() -> None:
+        accumulate_gradients(model, NextToken(), batch, decided, optimizer, Ranks())
+        clip_gradients(optimizer.parameters(), 1.0)
+        optimizer.step(1.0)
+
+    return step, decided, counted_parameters(model)
+
+
+def plain_step(shape: LlamaShape, batch: Batch, micro_batch: int) -> Callable[[], None]:
+    model = fresh(shape).to("cuda")
+    compiled = torch.compile(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+    starts = range(0, len(batch), micro_batch)
+
+    def step() -> None:
+        for start in starts:
+            ids = batch.tensors["ids"][start : start + micro_batch].to("cuda", non_blocking=True)
+            with torch.autocast("cuda", torch.bfloat16):
+                loss = compiled(input_ids=ids, labels=ids).loss
+            (loss / len(starts)).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def timed(step: Callable[[], None], times: int) -> float:
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+    for _ in range(times):
+        step()
+    torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:] or list(SHAPES)))

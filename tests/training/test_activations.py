@@ -1,0 +1,106 @@
+"""Activations that are not kept are computed again: the same losses and gradients from less memory."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_training import CONTEXT, UnequalBatches, tiny_model
+from torch import Tensor, nn
+
+from models.heads import PolicyWithValue, RewardModel
+from tasks.alignment.ppo import ClippedPolicy, PPOConfig
+from tasks.alignment.reward import PairwisePreference
+from tasks.training.batches import Batch
+from tasks.training.distributed import Ranks
+from tasks.training.gradients import accumulate_gradients
+from tasks.training.machine import Decided, settle
+from tasks.training.objectives import NextToken, Objective
+from tasks.training.optimizers import Optimizer, OptimizerConfig
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def next_token() -> tuple[nn.Module, Objective, Batch]:
+    return tiny_model(), NextToken(), UnequalBatches(6).batch(0)
+
+
+def pairs() -> tuple[nn.Module, Objective, Batch]:
+    module = RewardModel(tiny_model())
+    ids = UnequalBatches(6).batch(0).tensors["ids"].view(3, 2, CONTEXT)
+    mask = torch.ones_like(ids)
+    mask[:, 0, 15:] = 0
+    answer = mask.clone()
+    answer[..., :8] = 0
+    return module, PairwisePreference(), Batch(tensors={"ids": ids, "mask": mask, "answer": answer}, tokens=ids.numel())
+
+
+def answers() -> tuple[nn.Module, Objective, Batch]:
+    ids = UnequalBatches(6).batch(0).tensors["ids"]
+    drawn = torch.randn(4, 6, CONTEXT - 1, generator=torch.Generator().manual_seed(1))
+    actions = torch.zeros(6, CONTEXT - 1)
+    actions[:, 10:] = 1
+    names = ("old_log_probabilities", "old_values", "advantages", "returns")
+    tensors = {"ids": ids, "mask": torch.ones_like(ids), "actions": actions, **dict(zip(names, drawn, strict=True))}
+    config = PPOConfig(iterations=1, optimizer=OptimizerConfig(learning_rate=0.1))
+    return PolicyWithValue(tiny_model()), ClippedPolicy(config), Batch(tensors=tensors, tokens=ids.numel())
+
+
+def gradients(made: Any, precision: Any, checkpoint: bool) -> tuple[dict[str, float], dict[str, Tensor]]:
+    torch.manual_seed(3)
+    module, objective, batch = made()
+    decided = Decided(
+        precision=precision, threads=1, micro_batch=2, reason="", checkpoint_activations=checkpoint
+    )  # in several parts
+    settle(decided, module.train())
+    optimizer = Optimizer(module, OptimizerConfig(learning_rate=0.1))
+    metrics = accumulate_gradients(module, objective, batch, decided, optimizer, Ranks())
+    return metrics, {name: each.grad for name, each in module.named_parameters() if each.grad is not None}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("made", [next_token, pairs, answers])
+def test_losses_and_gradients_are_the_same(made: Any, precision: str) -> None:
+    metrics, kept = gradients(made, precision, checkpoint=False)
+    again, computed_again = gradients(made, precision, checkpoint=True)
+    assert again == pytest.approx(metrics, abs=1e-6)
+    assert set(kept) == set(computed_again)
+    for name, tensor in kept.items():
+        torch.testing.assert_close(computed_again[name], tensor, rtol=0, atol=1e-6)
+
+
+MEMORY = """
+import sys, torch
+from models.llama import LlamaShape, build_llama
+from tasks.training.batches import Batch
+from tasks.training.distributed import Ranks
+from tasks.training.gradients import accumulate_gradients
+from tasks.training.machine import Decided, settle
+from tasks.training.objectives import NextToken
+from tasks.training.optimizers import Optimizer, OptimizerConfig
+from tests.peak import peak_bytes
+model = build_llama(LlamaShape(layers=12, width=64, context=256), vocabulary=300, end_id=0, pad_id=1).train()
+decided = Decided(
+    precision=sys.argv[1], threads=1, micro_batch=16, reason="", checkpoint_activations=sys.argv[2] == "again"
+)
+settle(decided, model)
+optimizer = Optimizer(model, OptimizerConfig(learning_rate=0.1))
+ids = torch.randint(300, (16, 256))
+for rows in (1, 16):
+    before = peak_bytes()
+    batch = Batch(tensors={"ids": ids[:rows], "labels": ids[:rows]}, tokens=rows * 256)
+    accumulate_gradients(model, NextToken(), batch, decided, optimizer, Ranks())
+print(peak_bytes() - before)
+"""
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_memory_of_twelve_layers_falls(precision: str) -> None:
+    """Of each layer its input is kept, 64 numbers a token; in between there are about 1700."""
+    peak = {}
+    for name in ("kept", "again"):
+        command = [sys.executable, "-c", MEMORY, precision, name]
+        peak[name] = int(subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout)
+    assert peak["again"] < 0.5 * peak["kept"], peak
