@@ -20,6 +20,7 @@ from tasks.alignment.rollouts import Models, RolloutBatches, RolloutConfig, scor
 from tasks.training.batches import Batch
 from tasks.training.engine import Hook, TrainingConfig
 from tasks.training.job import Job, of_record, run_training
+from tasks.training.machine import Runtime, place
 from tasks.training.objectives import Loss
 from tasks.training.optimizers import OptimizerConfig, Schedule
 from tasks.training.samples import SampleWriter
@@ -67,6 +68,8 @@ def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
     reward, reward_tokenizer = load_reward_model(record.input("reward"))
     policy = PolicyWithValue(without_dropout(model))
     models = Models(policy=policy, reference=_frozen(load_weights(record.input("base"))), reward=_frozen(reward))
+    for each in (models.reference, models.reward):  # the policy is placed where it is trained
+        place(each, of_record(Runtime, record.runtime))
     context = int(model.config.max_position_embeddings)
     asked = _prompts(record, tokenizer, context - config.rollouts.max_answer_tokens)
     prompts = [ids for _, ids in asked]

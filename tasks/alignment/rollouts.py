@@ -208,17 +208,22 @@ def _at_actions(actions_BT: Tensor, answers: Sequence[Sample]) -> Tensor:
 
 
 def score_actions(model: Any, tensors: Mapping[str, Tensor], temperature: float, *, value: Any = None) -> Actions:
-    """Read whole dialogues with a model; the temperature of sampling divides the logits here too."""
-    ids, mask, actions_BT = tensors["ids"], tensors["mask"], tensors["actions"]
+    """Read whole dialogues with a model; the temperature of sampling divides the logits here too.
+
+    The model reads where it is, and what it says comes back to where the dialogues are.
+    """
+    home, head_VD = tensors["ids"].device, vocabulary_head(model)
+    ids, mask, actions_BT = (tensors[name].to(head_VD.device) for name in ("ids", "mask", "actions"))
     states_BTD = hidden_states(model, ids[:, :-1], mask[:, :-1])
     wanted_BT = actions_BT.bool()
-    scores_NV = torch.log_softmax((states_BTD[wanted_BT] @ vocabulary_head(model).T).float() / temperature, 1)
+    scores_NV = torch.log_softmax((states_BTD[wanted_BT] @ head_VD.T).float() / temperature, 1)
     chosen_N = ids[:, 1:][wanted_BT]
     empty_BT = torch.zeros_like(actions_BT)
+    values_BT = empty_BT if value is None else value(states_BTD.detach())[..., 0].float() * actions_BT
     return Actions(
-        log_probabilities=empty_BT.masked_scatter(wanted_BT, scores_NV.gather(1, chosen_N[:, None])[:, 0]),
-        entropies=empty_BT.masked_scatter(wanted_BT, -(scores_NV.exp() * scores_NV).sum(1)),
-        values=empty_BT if value is None else value(states_BTD.detach())[..., 0].float() * actions_BT,
+        log_probabilities=empty_BT.masked_scatter(wanted_BT, scores_NV.gather(1, chosen_N[:, None])[:, 0]).to(home),
+        entropies=empty_BT.masked_scatter(wanted_BT, -(scores_NV.exp() * scores_NV).sum(1)).to(home),
+        values=values_BT.to(home),
     )
 
 

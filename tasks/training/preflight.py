@@ -23,7 +23,7 @@ from tasks.training.machine import Decided
 from tasks.training.objectives import Objective
 from tasks.training.optimizers import Optimizer, Schedule
 
-MOST_ROWS, MOST_TOKENS = 32, 4096  # of a batch that is read twice: a preflight costs as much as a few steps
+MOST_ROWS, MOST_TOKENS = 32, 2048  # of a batch that is read twice in fp32: neither its time nor its memory may count
 SAME_LOSS, SAME_GRADIENT = 1e-4, 1e-3  # relative
 ROUNDING = 1e-5  # absolute, of a mean: a sum over advantages, whose mean is 0, may be next to nothing
 SHOWN_CHARACTERS, SHOWN_IDS = 160, 16
