@@ -135,7 +135,7 @@ def test_what_is_compared_is_bounded_by_rows_and_tokens() -> None:
         batch = Batch(tensors={"ids": torch.zeros(count, width, dtype=torch.long)}, tokens=1)
         return preflight.affordable(batch, fewest=2)
 
-    assert [rows(8, 24), rows(64, 24), rows(64, 256), rows(64, 4096), rows(1, 4096)] == [8, 32, 16, 2, 1]
+    assert [rows(8, 24), rows(64, 24), rows(64, 256), rows(64, 4096), rows(1, 4096)] == [8, 32, 8, 2, 1]
 
 
 class Ends(Schedule):
