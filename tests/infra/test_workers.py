@@ -122,7 +122,7 @@ STEPPING = "tests.infra.stepping:run"
 
 def _both(folder: Path, **befalls: str) -> dict[str, Any]:
     steps = {name.removeprefix("at_"): what for name, what in befalls.items()}
-    return {"folder": str(folder), "steps": 6, "seconds": 4.0, "runtime": {"hang_seconds": 4.0}, "befalls": steps}
+    return {"folder": str(folder), "steps": 6, "seconds": 8.0, "runtime": {"hang_seconds": 8.0}, "befalls": steps}
 
 
 def test_of_two_workers_one_killed_and_one_hung_all_start_again(workers: Workers, tmp_path: Path) -> None:
