@@ -257,16 +257,16 @@ class Training:
 
     def roll_back(self, reason: str) -> None:
         """To the newest checkpoint, and past every batch that was taken since; Diverged when that has not helped."""
-        self.guard.roll_back(f"step {self.state.step}: {reason}")
+        self.guard.allow_rollback(f"step {self.state.step}: {reason}")
         self.writer.wait()
         saved = self.ranks.first_before_others(self.checkpoints.latest)
         if saved is None:
             raise Diverged(
                 f"step {self.state.step}: {reason}, before the first checkpoint; lower the learning rate or look at the data"
             )
-        went_wrong_at, position, rollbacks = self.state.step, self.state.position, self.guard.rollbacks
+        went_wrong_at, position, rollbacks = self.state.step, self.state.position, self.guard.rollbacks + 1
         self._restore(saved)
-        self.guard.rollbacks = rollbacks
+        self.guard.went_back(rollbacks)
         self.state.position = self.batches.boundary_from(position)
         self.kept_at = self.state.step
         self._tell(

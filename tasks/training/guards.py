@@ -68,15 +68,17 @@ class Guard:
         self._skipped = [*recent, position]
         return len(self._skipped) >= self._config.most_skipped
 
-    def roll_back(self, reason: str) -> None:
-        """Count a rollback and begin to look afresh; Diverged when there were enough of them."""
+    def allow_rollback(self, reason: str) -> None:
+        """Diverged when there were enough of them."""
         if self.rollbacks >= self._config.most_rollbacks:
             raise Diverged(
                 f"{reason}, for the {self.rollbacks + 1}. time after going back to a checkpoint {self.rollbacks} times; "
                 "lower the learning rate, or look at the data"
             )
-        self.rollbacks += 1
-        self._skipped = []
+
+    def went_back(self, rollbacks: int) -> None:
+        """The number of rollbacks by now, after a checkpoint was restored that knew of fewer; bad steps count afresh."""
+        self.rollbacks, self._skipped = rollbacks, []
 
     def state_dict(self) -> dict[str, Any]:
         return {"losses": self._losses, "skipped": self._skipped, "rollbacks": self.rollbacks}

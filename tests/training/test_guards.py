@@ -151,7 +151,7 @@ def test_what_the_guard_remembers_is_kept() -> None:
     first, second = Guard(GuardConfig(most_skipped=2)), Guard(GuardConfig(most_skipped=2))
     first.accept(2.0)
     first.skip(4)
-    first.roll_back("why")
+    first.went_back(1)
     first.skip(5)
     second.load_state_dict(first.state_dict())
     assert second.skip(6)
@@ -162,3 +162,12 @@ def test_what_the_guard_remembers_is_kept() -> None:
 def test_impossible_guards_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="guard: window, fewest and most_skipped must be at least 1"):
         tiny_config(guard=GuardConfig(**wrong))
+
+
+def test_after_going_back_it_counts_bad_steps_afresh(tmp_path: Path) -> None:
+    """Bad at 3, which the checkpoint of step 4 remembers, then at 5 and 6: back once. Two more are not three."""
+    outcome = go(tmp_path, "loss", 3, 5, 6, 8, 9)
+    assert [event for event in outcome.events if event.startswith("went back")] == [
+        "went back from step 7 to the checkpoint of step 4, past the batches between"
+    ]
+    assert (outcome.state.step, outcome.state.position) == (12, 15)
