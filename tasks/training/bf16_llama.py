@@ -165,7 +165,7 @@ class _Attention(torch.autograd.Function):
         for places, turns, allowed in _groups(len(x_ND), heads, angles, bias):
             q, k, v = _turned(qkv_FN[:, places], turns, heads)
             mixed_GHCT = _by_head(mixed_DN[:, places], turns)
-            for queries, keys, chances_LQT in _chances(q, k, scaling, allowed):
+            for queries, keys, _, chances_LQT in _chances(q, k, scaling, allowed):
                 mixed_LCQ = v[..., keys] @ chances_LQT.mT
                 mixed_GHCT[..., queries] = mixed_LCQ.view(-1, heads, *mixed_LCQ.shape[1:])
         ctx.save_for_backward(x_ND, scale_N1, norm_D, qkv_FN, mixed_DN, q_DD, k_ED, v_ED, out_DD, angles, bias)
@@ -192,14 +192,14 @@ def _attention_back(
     q: Tensor, k: Tensor, v: Tensor, mixed_grad_LCT: Tensor, scaling: float, bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of queries (in bf16), keys and values (sums over blocks, in fp32)."""
-    q_grad, k_grad, v_grad = torch.empty_like(q), torch.zeros_like(k).float(), torch.zeros_like(v).float()
-    for queries, keys, chances_LQT in _chances(q, k, scaling, bias):
-        gradient_LCQ = mixed_grad_LCT[..., queries]
+    q_grad, k_grad, v_grad = torch.empty_like(q), torch.zeros(k.shape), torch.zeros(v.shape)
+    for queries, keys, q_LCQ, chances_LQT in _chances(q, k, scaling, bias):
+        gradient_LCQ = mixed_grad_LCT[..., queries].contiguous()
         v_grad[..., keys] += gradient_LCQ @ chances_LQT
         chances_grad_LQT = gradient_LCQ.mT @ v[..., keys]
         scores_grad_LQT = torch._softmax_backward_data(chances_grad_LQT, chances_LQT, -1, q.dtype)
         q_grad[..., queries] = k[..., keys] @ scores_grad_LQT.mT
-        k_grad[..., keys] += q[..., queries] @ scores_grad_LQT
+        k_grad[..., keys] += q_LCQ @ scores_grad_LQT
     return q_grad.mul_(scaling), k_grad.mul_(scaling), v_grad
 
 
@@ -266,12 +266,15 @@ def _turn(x_GSCT: Tensor, turns: Tensor, out_GSCT: Tensor) -> Tensor:
     return out_GSCT
 
 
-def _chances(q: Tensor, k: Tensor, scaling: float, bias: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Blocks of queries, the keys up to the last of them, and softmax(scaling q^T k + bias) [L, Q, keys]."""
+def _chances(q: Tensor, k: Tensor, scaling: float, bias: Tensor) -> Iterator[tuple[slice, slice, Tensor, Tensor]]:
+    """Blocks of queries, the keys up to the last of them, q [L, C, Q] there, and softmax(scaling q^T k + bias) [L, Q, keys].
+
+    Blocks are cut out here as whole tensors: products copy a part of a tensor for themselves, and a turned one slowly.
+    """
     for queries in _blocks(q.shape[-1], BLOCK_QUERIES):
-        keys = slice(0, queries.stop)
+        keys, q_LCQ = slice(0, queries.stop), q[..., queries].contiguous()
         seen = bias[:, queries, keys]
         if len(seen) > 1:
             seen = seen.repeat_interleave(len(q) // len(seen), 0)
-        scores_LQT = torch.baddbmm(seen.expand(len(q), -1, -1), q[..., queries].mT, k[..., keys], alpha=scaling)
-        yield queries, keys, torch.softmax(scores_LQT, -1)
+        scores_LQT = torch.baddbmm(seen.expand(len(q), -1, -1), q_LCQ.mT, k[..., keys], alpha=scaling)
+        yield queries, keys, q_LCQ, torch.softmax(scores_LQT, -1)
