@@ -162,9 +162,8 @@ def _train(session: Session, what: Trained, inputs: Inputs, identity: str, run: 
     finally:
         session.workers.listener = None
     result["elapsed"] = time.monotonic() - began
-    for said in (result["note"], *result["events"]):
-        if said:
-            session.display.note(f"{what.stage}: {said}")
+    for event in _events(result):
+        session.display.note(f"{what.stage}: {event}")
     result["folder"] = str(folder)
     records = SpoolReader(folder / SPOOL_FILE).read()
     result["sampling_seconds"] = _sampling_seconds(records, result["resumed_at"])
@@ -172,6 +171,11 @@ def _train(session: Session, what: Trained, inputs: Inputs, identity: str, run: 
     session.clock.move(result["elapsed"] - result["own_seconds"], source="training", target="start-up")
     session.clock.move(result["sampling_seconds"], source="training", target="sampling")
     return result
+
+
+def _events(result: Mapping[str, Any]) -> list[str]:
+    """What a person should know of a training beside its figures: how it was continued, what went wrong on the way."""
+    return [said for said in (result["note"], *result["events"]) if said]
 
 
 def _sampling_seconds(records: Sequence[Mapping[str, Any]], resumed_at: int) -> float:
@@ -273,9 +277,8 @@ def _write_down(session: Session, what: Trained, outcome: Outcome, run: str) -> 
         figures["gate.passed"] = float(outcome["verdict"] == "PASS")
         figures |= {f"goodput.{name}": value for name, value in outcome["training"]["goodput"].items()}
         tracking.log_metrics(session.settings, run, figures)
-        events = "; ".join([outcome["training"]["note"], *outcome["training"]["events"]]).strip("; ")
         said = {
-            "events": events or "none",
+            "events": "; ".join(_events(outcome["training"])) or "none",
             "digest": outcome["digest"],
             "verdict": outcome["verdict"],
             "gate": outcome["reason"],

@@ -12,6 +12,7 @@ from infra.storage import read_json, write_json
 
 ATTEMPTS_FILE, ERROR_OF_RANK = "attempts.json", "error-of-rank-"
 LOST_WITHOUT_A_STEP = 3
+HANG_SECONDS = 300.0  # where a job names none: what the engine's watchdog then takes (a test holds the two together)
 
 
 class WorkerLost(Exception):

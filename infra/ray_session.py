@@ -103,7 +103,7 @@ class RaySession:
             return PlainConfig(str(self._log))
         from infra.ray_gloo import GlooConfig
 
-        patience = float(job.get("runtime", {}).get("hang_seconds") or 300.0)
+        patience = float(job.get("runtime", {}).get("hang_seconds") or attempts.HANG_SECONDS)
         return GlooConfig(backend="gloo", timeout_s=int(patience + GRACE_SECONDS), log=str(self._log))
 
     def close(self) -> None:

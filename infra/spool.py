@@ -16,13 +16,6 @@ from infra.processes import own_age
 
 SPOOL_FILE = "metrics.jsonl"
 STOP_FILE = "stop-requested"
-GRACE_SECONDS = 60.0
-
-
-class StopRequested(Exception):
-    """The hook's own stop, for a loop that did not look at `stop_requested` for a minute."""
-
-    exit_status = 75
 
 
 class SpoolWriter:
@@ -33,7 +26,6 @@ class SpoolWriter:
         self.path = folder / SPOOL_FILE
         self._stop_file = folder / STOP_FILE
         self._stopped = stopped
-        self._asked_at: float | None = None
         self._first = True
         _drop_half_line(self.path)
         self._stream = self.path.open("a", encoding="utf-8", buffering=1)
@@ -47,7 +39,6 @@ class SpoolWriter:
             if hasattr(state, name):
                 record.setdefault(name, int(getattr(state, name)))
         self._stream.write(json.dumps(record) + "\n")
-        self._stop_if_ignored()
 
     def stop_requested(self) -> bool:
         """Whether someone wants the training to checkpoint and end; cheap enough to ask at every step."""
@@ -55,14 +46,6 @@ class SpoolWriter:
 
     def close(self) -> None:
         self._stream.close()
-
-    def _stop_if_ignored(self) -> None:
-        if not self.stop_requested():
-            return
-        now = time.monotonic()
-        self._asked_at = self._asked_at or now
-        if now - self._asked_at > GRACE_SECONDS:
-            raise StopRequested("stopped on request; the last checkpoint is where it goes on")
 
 
 def _drop_half_line(path: Path) -> None:

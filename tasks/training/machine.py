@@ -27,9 +27,9 @@ class Runtime:
     """Runtime choices of a recipe; "auto" and 0 leave them to the machine.
 
     `checkpoint_activations` keeps the input of each layer alone and computes the rest again in the backward pass: a third
-    more time, much less memory, the same numbers. `compile` is for a GPU: on two cores it took half a minute and gave
-    nothing back. A step that takes longer than `hang_seconds` is ended, with its stacks
-    kept. `allow_env_change` goes on from a checkpoint that other packages wrote.
+    more time, less memory, the same numbers. `compile` is for a GPU: on two cores it took half a minute and gave nothing
+    back. A step that takes longer than `hang_seconds` is ended, with its stacks kept. `allow_env_change` goes on from a
+    checkpoint that other packages wrote.
     """
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"

@@ -3,7 +3,7 @@
     ESPALIER_TEST_DATA=... make prove data      kept in tests/benchmarks/results/data.txt
 
 The aims: at least 0.8 of the library's own speed, less than 2 % of a step, seconds until the first batch and memory that
-does not grow. tests/test_data_speed.py holds small forms of the same against three times as much.
+does not grow. tests/benchmarks/test_data.py holds small forms of the same against three times as much.
 """
 
 import os

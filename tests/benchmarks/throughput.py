@@ -31,7 +31,6 @@ from models.tokenizers import bpe
 from tasks.training.batches import Batch, Stateless
 from tasks.training.checkpoints import Checkpoints
 from tasks.training.engine import TrainingConfig, train
-from tasks.training.guards import GuardConfig
 from tasks.training.machine import Runtime
 from tasks.training.objectives import NextToken
 from tasks.training.optimizers import OptimizerConfig, Schedule
@@ -197,7 +196,6 @@ def by_ours(
     )
     config = TrainingConfig(
         steps=steps, batch_sequences=size, optimizer=optimizer, schedule=schedule, checkpoint_steps=steps,
-        guard=GuardConfig(),
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         train(
@@ -261,12 +259,12 @@ def turns(
 # time to a loss -------------------------------------------------------------------------------------------------------
 
 TRAINER_STEPS, OUR_STEPS = 240, 110
-TRAINER_RATES, OUR_RATES = (1e-3, 3e-3, 6e-3), (5e-3, 1e-2, 2e-2)
+TRAINER_RATES, OUR_RATES = (3e-3, 6e-3, 1.2e-2, 2.4e-2), (2.5e-3, 5e-3, 1e-2, 2e-2)
 SEEDS = (0, 1, 2)
 
 
 def loss(train_ids: Tensor, valid_ids: Tensor) -> None:
-    """Both sides choose their learning rate among three by the validation loss of the first seed, then train three seeds."""
+    """Both sides choose their learning rate among four by the validation loss of the first seed, then train three seeds."""
     context, count = 256, STEP_TOKENS // 256
     print(
         f"time to a loss: 1M x {context}, {STEP_TOKENS} tokens a step; Trainer(bf16=True), AdamW, linear schedule with 5 % "

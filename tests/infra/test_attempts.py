@@ -6,6 +6,7 @@ import pytest
 
 from infra import attempts
 from infra.spool import SPOOL_FILE
+from tasks.training.machine import Runtime
 
 
 def _step(folder: Path, step: int) -> None:
@@ -45,3 +46,8 @@ def test_errors_of_the_process_group_are_told_from_others() -> None:
     assert attempts.is_of_the_group(RuntimeError("[gloo/transport/tcp/pair.cc:534] Connection closed by peer"))
     assert not attempts.is_of_the_group(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     assert not attempts.is_of_the_group(ValueError("gloo"))
+
+
+def test_the_process_group_waits_for_the_engines_watchdog() -> None:
+    """Two sides that import nothing of each other have one default."""
+    assert Runtime().hang_seconds == attempts.HANG_SECONDS

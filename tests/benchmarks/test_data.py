@@ -25,7 +25,7 @@ from tests.decoders import one_thread
 
 __all__ = ["one_thread"]
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = Path(__file__).resolve().parents[2]
 AIM, SLIP = {"encoding": 0.8, "loading": 0.02, "opening": 2.0}, 3
 
 
