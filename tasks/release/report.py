@@ -17,7 +17,8 @@ from tasks.release import plots
 
 TEMPLATE = "report.html.jinja"
 FIRST_CURVES = ("loss", "learning_rate", "gradient_norm", "tokens_per_second")
-NOT_CURVES = ("step", "steps", "time", "tokens")
+# what the lines of a training say of themselves, and seconds that tokens per second has in it
+NOT_CURVES = ("step", "steps", "time", "tokens", "process_age", "step_seconds", "checkpoint_seconds")
 LONGEST_TEXT = 4000  # characters of one answer or sample
 TITLES = {
     "loss": "loss",

@@ -36,6 +36,15 @@ def record() -> dict[str, Any]:
     return loaded
 
 
+def test_what_lines_say_of_themselves_is_no_curve(record: dict[str, Any], tmp_path: Path) -> None:
+    record["curves"] = {"pretrain": training(5, process_age=4.0, step_seconds=0.2, checkpoint_seconds=0.1, kl=1.0)}
+    text = write_report(record, tmp_path).read_text(encoding="utf-8")
+    drawn = {path.stem for path in tmp_path.rglob("pretrain-*.png")}
+    assert {"pretrain-loss", "pretrain-kl"} <= drawn
+    assert not {name for name in drawn if "seconds" in name or "age" in name}
+    assert "process age" not in text
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     if not CHROMIUM.exists():
