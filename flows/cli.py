@@ -76,7 +76,7 @@ def _run_commands(commands: Any) -> None:
         command.add_argument("--recipe", default="laptop", help="a recipe's name or a .yaml file (default: laptop)")
         command.add_argument(
             "--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE",
-            help="lay a value on the recipe, for example instruct.steps=200; may be repeated",
+            help="lay a value on the recipe, for example instruct.training.steps=200; may be repeated",
         )  # fmt: skip
         command.add_argument(
             "--allow-env-change", dest="assignments", action="append_const", const="runtime.allow_env_change=true",

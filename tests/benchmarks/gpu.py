@@ -36,6 +36,9 @@ RATE = 3e-4
 
 
 def main(names: list[str]) -> int:
+    if set(names) - set(SHAPES):
+        print(f"there is no size {' '.join(names)}; there are {', '.join(SHAPES)}", file=sys.stderr)
+        return 2
     if not torch.cuda.is_available():
         print("no GPU on this machine: not run")
         return 0

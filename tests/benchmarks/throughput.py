@@ -38,6 +38,7 @@ from tests.peak import peak_bytes
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 STEP_TOKENS = 4096
+PARTS = ("speed", "loss", "memory")
 RATE = 1e-3
 
 
@@ -374,6 +375,9 @@ def main(parts: Sequence[str]) -> int:
     if parts[:1] == ["peak"]:
         peak(parts[1], int(parts[2]))
         return 0
+    if set(parts) - set(PARTS):
+        print(f"there is no part {' '.join(parts)}; there are {', '.join(PARTS)}", file=sys.stderr)
+        return 2
     import transformers
 
     transformers.logging.set_verbosity_error()
@@ -383,7 +387,7 @@ def main(parts: Sequence[str]) -> int:
         f"Python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}\n",
         flush=True,
     )
-    wanted = parts or ("speed", "loss", "memory")
+    wanted = parts or PARTS
     if "speed" in wanted:
         speed(lambda vocabulary: corpus(vocabulary)[0], sizes=list(SIZES), contexts=(256, 1024), rounds=2, steps=6)
     if "loss" in wanted:
