@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from models.tokenizers.chat import ChatTokenizer
 from tasks.training.batches import Batch
@@ -201,10 +202,27 @@ def _same_gradients(start: Start, rows: Batch) -> Verdict:
 def _accumulated(start: Start, rows: Batch, micro_batch: int) -> tuple[float, dict[str, Tensor]]:
     """The loss and the gradients by the engine's own way to them, in fp32 and on this process alone."""
     cut = Decided(precision="fp32", threads=torch.get_num_threads(), micro_batch=micro_batch, reason="preflight")
-    metrics = accumulate_gradients(start.module, start.objective, rows, cut, start.optimizer, Ranks())
+    with _checkpointed(start.module):
+        metrics = accumulate_gradients(start.module, start.objective, rows, cut, start.optimizer, Ranks())
     named = {name: each.grad for name, each in start.module.named_parameters() if each.grad is not None}
     start.optimizer.drop_gradients()
     return metrics.get("loss", 0.0), named
+
+
+@contextmanager
+def _checkpointed(module: nn.Module) -> Iterator[None]:
+    """Layers that are to keep no activations keep none here either: the library asks the layer itself whether it trains.
+
+    The dropouts, which are further in, stay off.
+    """
+    layers = [each for each in module.modules() if isinstance(each, GradientCheckpointingLayer)]
+    for layer in layers:
+        layer.training = layer.gradient_checkpointing
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.training = False
 
 
 def _norm(tensors: Mapping[str, Tensor]) -> float:
