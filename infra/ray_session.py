@@ -65,6 +65,7 @@ class RaySession:
             _node_ip_address="127.0.0.1",
             _temp_dir=str(folder),
         )
+        ray._private.worker._global_node.kill_log_monitor()  # it reads files for a driver that wants to see none
 
     def fit(self, function: str, job: dict[str, Any], num_workers: int) -> dict[str, Any]:
         """{"result": what `function` returned on rank 0} or {"error": ...}. A killed worker is started again."""

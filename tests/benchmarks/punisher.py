@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from itertools import cycle, pairwise
+from itertools import count, cycle, pairwise
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -123,7 +123,7 @@ def calibrated(size: Size, root: Path, inputs: Mapping[str, str]) -> tuple[float
 def random_faults(between: float) -> Iterator[Fault]:
     """One in each period of `between` seconds, at any moment of it; without an end."""
     draw, kinds = random.Random(SEED), cycle(KINDS)
-    for period in iter(int, 1):
+    for period in count():
         yield Fault(kind=next(kinds), seconds=(period + draw.random()) * between)
 
 

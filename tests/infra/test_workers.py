@@ -236,5 +236,7 @@ def test_each_worker_gets_a_gpu_where_there_are_some(
 def test_two_workers_never_share_a_gpu_unasked() -> None:
     from infra.ray_session import each_on_a_gpu
 
-    with pytest.raises(ValueError, match=r"2 workers want a GPU each and this machine has 1; set runtime\.workers to 1"):
+    with pytest.raises(
+        ValueError, match=r"2 workers want a GPU each and this machine has 1; set runtime\.workers to 1"
+    ):
         each_on_a_gpu({}, 2, 1)

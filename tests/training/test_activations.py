@@ -104,7 +104,9 @@ def test_the_preflight_keeps_no_activations_either() -> None:
             Decided(precision="fp32", threads=1, micro_batch=2, reason="", checkpoint_activations=checkpoint), module
         )
         seen: list[nn.Module] = []
-        module.get_submodule("model.layers.0.mlp").register_forward_hook(lambda layer, *_, seen=seen: seen.append(layer))
+        module.get_submodule("model.layers.0.input_layernorm").register_forward_hook(
+            lambda layer, *_, seen=seen: seen.append(layer)
+        )
         start = Start(
             module=module,
             objective=NextToken(),
