@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     from flows.display import Display
 
     display = Display(title=f"espalier {'run' if options.stage is None else f'stage {options.stage}'}: {recipe.name}")
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, terminate)
     record: dict[str, Any] = {}
     try:
         status = _carry_out(options, settings, recipe, display, record)
@@ -72,7 +72,7 @@ def _carry_out(options: argparse.Namespace, settings: Any, recipe: Any, display:
     return 0
 
 
-def _terminate(*_: object) -> None:
+def terminate(*_: object) -> None:
     raise Terminated("SIGTERM")
 
 

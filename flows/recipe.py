@@ -78,12 +78,15 @@ def _with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def validate(name: str, values: Mapping[str, Any]) -> None:
-    """Build every section's dataclass: an unknown key or a wrong type is one ValueError that names it."""
+    """Build every section's dataclass: an unknown key or a wrong type is one ValueError that names it.
+
+    So is a device that this machine does not have.
+    """
     from tasks.alignment.instruct import InstructConfig
     from tasks.alignment.ppo import PPOConfig
     from tasks.alignment.reward import RewardConfig
     from tasks.release.gates import GatesConfig
-    from tasks.training.machine import Runtime
+    from tasks.training.machine import Runtime, device_of
     from tasks.training.pretraining import PretrainConfig
 
     configs: dict[str, type[Any]] = {
@@ -94,5 +97,7 @@ def validate(name: str, values: Mapping[str, Any]) -> None:
         "align": PPOConfig,
         "gates": GatesConfig,
     }
-    for section, config in configs.items():
-        build(config, values[section], where=f"{name}.yaml: {section}")
+    built = {
+        section: build(config, values[section], where=f"{name}.yaml: {section}") for section, config in configs.items()
+    }
+    device_of(built["runtime"])

@@ -18,6 +18,8 @@ from flows.session import Refused, Session
 from flows.stages import Outcome
 from infra import data_versions, tracking
 from infra.spool import SPOOL_FILE, SpoolReader
+from infra.storage import read_json
+from infra.workers import RESULT_FILE
 from tasks.artifacts import digest_of, file_sha256
 from tasks.release import steps as release
 from tasks.training import goodput
@@ -152,6 +154,9 @@ def _train(session: Session, what: Trained, inputs: Inputs, identity: str, run: 
         "code": session.code,
         "environment": {LOCK_FILE: file_sha256(settings.checkout / LOCK_FILE)[:16]},
     }
+    if not folder.exists():
+        for said in left_unfinished(settings.runs, what.stage):
+            session.display.note(said)
     session.workers.listener = _Progress(session, what.stage)
     began, began_at = time.monotonic(), time.time()
     try:
@@ -171,6 +176,21 @@ def _train(session: Session, what: Trained, inputs: Inputs, identity: str, run: 
     session.clock.move(result["elapsed"] - result["own_seconds"], source="training", target="start-up")
     session.clock.move(result["sampling_seconds"], source="training", target="sampling")
     return result
+
+
+def left_unfinished(runs: Path, stage: str) -> list[str]:
+    """One sentence for each training of this stage that has made steps and no result: its identity is another one."""
+    found = []
+    for folder in sorted(runs.glob(f"{stage}-*")):
+        records = SpoolReader(folder / SPOOL_FILE).read()
+        if records and "result" not in (read_json(folder / RESULT_FILE) or {}):
+            last = records[-1]
+            found.append(
+                f"{stage}: begins anew; a training that ended unfinished at step {last['step']} of "
+                f"{last.get('steps', 'its steps')} had other code, packages, data or settings, and is kept in {folder}: put "
+                "these back to go on with it, or delete it"
+            )
+    return found
 
 
 def _events(result: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ class RaySession:
             _node_ip_address="127.0.0.1",
             _temp_dir=str(folder),
         )
+        ray._private.worker._global_node.kill_log_monitor()  # it reads files for a driver that wants to see none
 
     def fit(self, function: str, job: dict[str, Any], num_workers: int) -> dict[str, Any]:
         """{"result": what `function` returned on rank 0} or {"error": ...}. A killed worker is started again."""
@@ -71,10 +73,16 @@ class RaySession:
         if num_workers > 1:
             threads = str(max(1, self._cores // num_workers))
         name = f"{next(self._fits)}-{Path(job['folder']).name}"  # never used twice: Ray would resume its own record
+        on_gpus = each_on_a_gpu(job.get("runtime", {}), num_workers, int(ray.cluster_resources().get("GPU", 0)))
         trainer = _Trainer(
             train_loop,
             train_loop_config={"function": function, "job": job},
-            scaling_config=ScalingConfig(num_workers=num_workers, resources_per_worker={"CPU": 1}),
+            # what asks Ray for no GPU sees none
+            scaling_config=ScalingConfig(
+                num_workers=num_workers,
+                use_gpu=on_gpus,
+                resources_per_worker={"CPU": 1, "GPU": 1} if on_gpus else {"CPU": 1},
+            ),
             run_config=RunConfig(
                 name=name,
                 storage_path=str(self._results),
@@ -85,7 +93,7 @@ class RaySession:
                 ),
                 worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": threads}},
             ),
-            backend_config=self._backend(num_workers, job),
+            backend_config=self._backend(num_workers, job, on_gpus),
         )
         attempts.forget(Path(job["folder"]))
         try:
@@ -98,16 +106,32 @@ class RaySession:
             raise WorkerLost(f"the training workers were lost, at last by: {reason[:300]}") from error
         return outcome
 
-    def _backend(self, num_workers: int, job: dict[str, Any]) -> BackendConfig:
+    def _backend(self, num_workers: int, job: dict[str, Any], on_gpus: bool) -> BackendConfig:
         if num_workers == 1:
             return PlainConfig(str(self._log))
-        from infra.ray_gloo import GlooConfig
+        from infra.ray_group import GroupConfig
 
         patience = float(job.get("runtime", {}).get("hang_seconds") or attempts.HANG_SECONDS)
-        return GlooConfig(backend="gloo", timeout_s=int(patience + GRACE_SECONDS), log=str(self._log))
+        backend = "cpu:gloo,cuda:nccl" if on_gpus else "gloo"
+        return GroupConfig(backend=backend, timeout_s=int(patience + GRACE_SECONDS), log=str(self._log))
 
     def close(self) -> None:
         ray.shutdown()
+
+
+def each_on_a_gpu(runtime: Mapping[str, Any], num_workers: int, found: int) -> bool:
+    """Whether every worker gets a GPU of its own: where there are some, and `runtime.device` does not rule them out.
+
+    ValueError when there are some and too few: two workers on one GPU would share its memory unasked.
+    """
+    if found == 0 or runtime.get("device") == "cpu":
+        return False
+    if found < num_workers:
+        raise ValueError(
+            f"runtime: {num_workers} workers want a GPU each and this machine has {found}; set runtime.workers to "
+            f"{found}, or runtime.device to cpu"
+        )
+    return True
 
 
 class _Trainer(DataParallelTrainer):  # type: ignore[misc]

@@ -244,7 +244,11 @@ def _ray(settings: Settings) -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(settings.ray_token),
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
-        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+        # what looks after a training takes its cores from it, and one thread that waits keeps all others waiting
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+        "RAY_enable_metrics_collection": "0",
+        "RAY_metrics_report_interval_ms": "60000",
+        "RAY_task_events_report_interval_ms": "0",
         "RAY_TRAIN_METRICS_ENABLED": "0",
         "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60",

@@ -113,7 +113,12 @@ class WorkerProcess:
         return fitted
 
     def _call(self, request: Request) -> Any:
-        return named_function(request["function"])(**request["arguments"])
+        try:
+            return named_function(request["function"])(**request["arguments"])
+        finally:
+            torch = sys.modules.get("torch")
+            if torch is not None:  # the next training is another process, and wants the GPU's memory for itself
+                torch.cuda.empty_cache()
 
 
 def named_function(name: str) -> Callable[..., Any]:

@@ -102,7 +102,10 @@ def _one_line(error: Exception) -> str:
 
 
 def load_weights(folder: Path) -> PreTrainedModel:
-    """The language model in `folder` in fp32; ValueError when a tensor is missing, unknown, or of another shape."""
+    """The language model in `folder` in fp32, on a GPU where torch sees one.
+
+    ValueError when a tensor is missing, unknown, or of another shape.
+    """
     config = read_config(folder)
     path = folder / WEIGHTS_FILE
     shapes = tensor_shapes(path)
@@ -128,7 +131,7 @@ def load_weights(folder: Path) -> PreTrainedModel:
     for name, tensor in doubles.items():
         if not torch.equal(tensor, model.get_input_embeddings().weight):
             raise ValueError(f"{path}: {name} is not the input embedding, which config.json ties it to")
-    return model
+    return model.to("cuda") if torch.cuda.is_available() else model
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:

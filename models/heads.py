@@ -137,4 +137,5 @@ def load_reward_model(folder: Path) -> tuple[RewardModel, ChatTokenizer]:
     if shapes != {name: tuple(tensor.shape) for name, tensor in reward.own_head().items()}:
         raise ValueError(f"{folder / HEAD_FILE}: is not the head of a reward model of this size")
     reward.load_state_dict(read_tensors(folder / HEAD_FILE), strict=False)
+    reward.to(reward.model.device)
     return reward, ChatTokenizer.load(folder)

@@ -66,12 +66,17 @@ class Decided:
         return self.precision == "bf16"
 
 
-def place(module: nn.Module, runtime: Runtime) -> None:
-    """Move the module to where it is trained; before its optimizer is made, whose state lies beside the weights."""
+def device_of(runtime: Runtime) -> str:
+    """Where trainings happen: cuda where torch finds it and it was not ruled out. ValueError where it must and does not."""
     found = torch.cuda.is_available()
     if runtime.device == "cuda" and not found:
         raise ValueError("runtime: device cuda was asked for, and torch finds none; take cpu, or auto")
-    module.to("cuda" if found and runtime.device != "cpu" else "cpu")
+    return "cuda" if found and runtime.device != "cpu" else "cpu"
+
+
+def place(module: nn.Module, runtime: Runtime) -> None:
+    """Move the module to where it is trained; before its optimizer is made, whose state lies beside the weights."""
+    module.to(device_of(runtime))
 
 
 def decide(runtime: Runtime, module: nn.Module, *, batch_sequences: int, sequence_tokens: int) -> Decided:

@@ -1,10 +1,11 @@
 """Tokens a second and model FLOP/s utilisation on one GPU, beside a plain compiled loop, in one process, A B A B.
 
-    python -m tests.benchmarks.gpu [124m 350m 1b]      needs torch, transformers and safetensors alone
+    python -m tests.benchmarks.gpu [124m 350m 1b]      needs torch and transformers alone
 
-Ours is the engine's own step: its gradients, clipping and optimizer. The plain loop is the library's model under
-torch.compile with bf16 autocast and the fused AdamW. Both have the same weights, batches and micro-batches, fp32 masters.
-The conventions of the utilisation stand in tasks/training/mfu.py.
+The sizes are those of the recipes gpu-124m, gpu-350m and gpu-1b. Ours is the engine's own step: its gradients, clipping
+and optimizer. The plain loop is the library's model under torch.compile with bf16 autocast and the fused AdamW. Both have
+the same weights, batches and micro-batches, fp32 masters. The conventions of the utilisation stand in
+tasks/training/mfu.py.
 """
 
 import statistics
@@ -12,8 +13,10 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 
 import torch
+import yaml
 
 from models.llama import LlamaShape, build_llama
 from tasks.training.batches import Batch
@@ -25,10 +28,10 @@ from tasks.training.objectives import NextToken
 from tasks.training.optimizers import Optimizer, OptimizerConfig, clip_gradients
 
 VOCABULARY = 50_304
+RECIPES = Path(__file__).resolve().parents[2] / "flows" / "recipes"
 SHAPES = {
-    "124m": LlamaShape(layers=12, width=768, heads=12, kv_heads=12, feed_forward=2048, context=1024),
-    "350m": LlamaShape(layers=24, width=1024, heads=16, kv_heads=16, feed_forward=2816, context=1024),
-    "1b": LlamaShape(layers=16, width=2048, heads=32, kv_heads=8, feed_forward=8192, context=2048),
+    name: LlamaShape(**yaml.safe_load((RECIPES / f"gpu-{name}.yaml").read_text())["pretrain"]["architecture"])
+    for name in ("124m", "350m", "1b")
 }
 TOKENS_PER_STEP = 131_072
 WARM_STEPS, TIMED_STEPS, ROUNDS = 4, 8, 3

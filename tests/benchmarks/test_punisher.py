@@ -1,10 +1,11 @@
 """The small form of the punisher: two faults on one training of a few seconds; time shares are shown, not judged."""
 
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.punisher import Fault, Punished, punish, said
+from tests.benchmarks.punisher import Fault, Punished, punish, random_faults, said
 from tests.benchmarks.trainings import SMALL, encode_text, own_workers, train_bare
 
 STEPS, CHECKPOINT_STEPS = 200, 10
@@ -25,6 +26,12 @@ def test_killed_twice_with_a_checkpoint_damaged_it_ends_with_the_bytes_of_the_ba
     assert found.result["artifact"]["digest"] == unbroken["artifact"]["digest"]
     assert list((found.folder / "checkpoints").glob("damaged-*"))
     adds_up(found)
+
+
+def test_each_period_has_one_fault_at_a_moment_of_its_own() -> None:
+    faults = list(islice(random_faults(60.0), 8))
+    assert [int(fault.seconds // 60) for fault in faults] == list(range(8))
+    assert len({fault.seconds % 60 for fault in faults}) == 8
 
 
 def adds_up(found: Punished) -> None:

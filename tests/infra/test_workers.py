@@ -219,3 +219,24 @@ def test_killed_parent_leaves_no_orphan(settings: Settings, tmp_path: Path) -> N
     _wait_for(lambda: not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in family), 20.0)
     with private_folder():
         pass  # sweeps what the dead parent left in the temporary folder
+
+
+@pytest.mark.parametrize(
+    ("device", "workers_wanted", "found", "on_gpus"),
+    [("auto", 1, 0, False), ("cuda", 1, 0, False), ("cpu", 1, 4, False), ("auto", 1, 1, True), ("cuda", 4, 4, True)],
+)
+def test_each_worker_gets_a_gpu_where_there_are_some(
+    device: str, workers_wanted: int, found: int, on_gpus: bool
+) -> None:
+    from infra.ray_session import each_on_a_gpu  # imports Ray
+
+    assert each_on_a_gpu({"device": device}, workers_wanted, found) == on_gpus
+
+
+def test_two_workers_never_share_a_gpu_unasked() -> None:
+    from infra.ray_session import each_on_a_gpu
+
+    with pytest.raises(
+        ValueError, match=r"2 workers want a GPU each and this machine has 1; set runtime\.workers to 1"
+    ):
+        each_on_a_gpu({}, 2, 1)

@@ -19,7 +19,8 @@ from tasks.training.distributed import Ranks
 from tasks.training.gradients import accumulate_gradients
 from tasks.training.machine import Decided, settle
 from tasks.training.objectives import NextToken, Objective
-from tasks.training.optimizers import Optimizer, OptimizerConfig
+from tasks.training.optimizers import Optimizer, OptimizerConfig, Schedule
+from tasks.training.preflight import Start, first_wrong
 
 
 def next_token() -> tuple[nn.Module, Objective, Batch]:
@@ -92,3 +93,29 @@ def test_the_memory_of_twelve_layers_falls(tmp_path: Path, precision: str) -> No
     """Of each layer its input is kept, 64 numbers a token; in between there are about 1700, of one layer at a time."""
     kept, again = (most_bytes(precision, checkpoint=each, trace=tmp_path / "trace.json") for each in (False, True))
     assert again < 0.3 * kept
+
+
+def test_the_preflight_keeps_no_activations_either() -> None:
+    """A layer that computes again is called in both passes, and each is left as it was."""
+    calls: dict[bool, int] = {}
+    for checkpoint in (False, True):
+        module = tiny_model().train()
+        settle(
+            Decided(precision="fp32", threads=1, micro_batch=2, reason="", checkpoint_activations=checkpoint), module
+        )
+        seen: list[nn.Module] = []
+        module.get_submodule("model.layers.0.input_layernorm").register_forward_hook(
+            lambda layer, *_, seen=seen: seen.append(layer)
+        )
+        start = Start(
+            module=module,
+            objective=NextToken(),
+            batch=UnequalBatches(4).batch(0),
+            optimizer=Optimizer(module, OptimizerConfig(learning_rate=0.1)),
+            steps=1,
+            schedule=Schedule(),
+        )
+        assert first_wrong(start, ()) is None
+        assert all(each.training for each in module.modules())
+        calls[checkpoint] = len(seen)
+    assert calls == {False: 5, True: 10}  # 1 x 4 and 4 x 1
