@@ -43,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     _service_commands(commands)
     _model_commands(commands)
     _data_commands(commands)
+    _generations_command(commands)
     chat = _add(commands, "chat", chat_command, "talk to a model in the terminal", "espalier chat")
     chat.add_argument("model", nargs="?", default="production", help="an alias, name or digest (default: production)")
     chat.add_argument("--once", metavar="TEXT", help="answer one message and exit")
@@ -145,6 +146,32 @@ def _data_commands(commands: Any) -> None:
     listing = _add(verbs, "list", data_list, "list the sources of every corpus", "espalier data list")
     for command in (add, listing):
         _json(command, '{"corpora": {NAME: {"sources": [...]}}}')
+
+
+def _generations_command(commands: Any) -> None:
+    compare = _add(
+        commands, "generations", generations_command, "train the history of language models on a text, side by side",
+        "espalier generations --level word --train train.txt --valid valid.txt --test test.txt",
+    )  # fmt: skip
+    for name in ("train", "valid", "test"):
+        compare.add_argument(f"--{name}", metavar="FILE", help="plain text, a sentence a line, or JSON lines; .gz too")
+    compare.add_argument("--corpus", default="default", help="whose text, where no files are named (default: default)")
+    compare.add_argument(
+        "--level", choices=("word", "subword", "char"), default="subword", help="what a model reads (default: subword)"
+    )
+    compare.add_argument("--models", metavar="NAME,…", help="which (default: all)")
+    compare.add_argument(
+        "--budget-minutes", dest="minutes", type=float, default=10.0, metavar="M",
+        help="minutes of training of all together (default: 10)",
+    )  # fmt: skip
+    compare.add_argument("--subwords", type=int, default=4096, help="size of the subword vocabulary (default: 4096)")
+    _json(compare, '{"rows": [{"model", "year", "parameters", "train_flops", "seconds", "valid_perplexity", ...}]}')
+
+
+def generations_command(options: argparse.Namespace) -> int:
+    from flows.generation_commands import generations
+
+    return generations(options)
 
 
 def run_command(options: argparse.Namespace) -> int:
