@@ -26,7 +26,7 @@ from tasks.training.optimizers import OptimizerConfig, Schedule
 
 SENTENCE_TOKENS = 1000  # a longer sentence is cut
 # A rare word's share of a mean over a large batch is small: epsilon must not be what its step is divided by.
-OPTIMIZER = OptimizerConfig(kind="adamw", learning_rate=0.01, beta1=0.9, beta2=0.99, epsilon=1e-12)
+OPTIMIZER = OptimizerConfig(kind="adamw", learning_rate=0.02, beta1=0.9, beta2=0.99, epsilon=1e-12)
 SCHEDULE = Schedule(decay_share=1.0, final_share=1e-4)
 
 Ids = npt.NDArray[np.integer]
@@ -84,7 +84,8 @@ def keep_probabilities(counts: Ids, subsample: float) -> Floats:
     if subsample == 0:
         return np.ones(len(counts))
     excess = counts / counts.sum() / subsample
-    return np.minimum(1.0, (np.sqrt(excess) + 1) / excess)
+    kept: Floats = np.minimum(1.0, (np.sqrt(excess) + 1) / excess)
+    return kept
 
 
 def noise_edges(counts: Ids, power: float) -> Floats:
@@ -121,6 +122,8 @@ class Word2vecBatches(Stateless):
     def __init__(
         self, stream: Ids, words: FrequentWords, config: Word2vecConfig, *, batch_tokens: int, seed: int
     ) -> None:
+        if batch_tokens < 1:
+            raise ValueError(f"word2vec: batch_tokens must be at least 1, found {batch_tokens}")
         self._config, self._seed = config, seed
         self._words = words.ranks[stream]
         ends = np.zeros(len(stream), dtype=np.int64) if words.end_id is None else stream == words.end_id

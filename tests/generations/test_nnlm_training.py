@@ -144,5 +144,4 @@ def test_with_counting_it_is_better_than_counting(test_data: Path, tmp_path: Pat
     alone = -counted.log_probabilities(text.test, test_starts)
     neural = token_nats(model, text.test)
     together = interpolated_nats(neural, alone)
-    print(f"KN5 {np.exp(alone.mean()):.2f}, NNLM {np.exp(neural.mean()):.2f}, both {np.exp(together.mean()):.2f}")
     assert np.exp(together.mean()) < 0.95 * np.exp(alone.mean())
