@@ -81,7 +81,7 @@ def token_nats(model: ElmoModel, ids: Ids, *, chunk_tokens: int = CHUNK_TOKENS) 
 def backward_nats(model: ElmoModel, ids: Ids, *, chunk_tokens: int = CHUNK_TOKENS) -> Floats:
     """-ln p of every token after all that follow it, in the order of the stream: a language model of the text reversed."""
     with evaluating(model):
-        nats = stream_nats(model.read_backwards, model.head.weight, np.flip(ids), chunk_tokens=chunk_tokens)
+        nats = stream_nats(model.read_backwards, model.head.weight, np.flip(ids).copy(), chunk_tokens=chunk_tokens)
     return np.flip(nats)
 
 

@@ -3,7 +3,6 @@
 import math
 import signal
 from collections.abc import Callable
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from tasks.generations.recurrent import CarriedNextToken, RecurrentConfig, sampl
 from tasks.training.engine import Outcome, Preempted
 from tests.generations.languages import (
     BEST_NATS,
+    COLUMNS,
     FILLERS,
     KINDS,
     SENTENCE,
@@ -25,10 +25,11 @@ from tests.generations.languages import (
     agreeing,
     counted_nats,
     trained,
+    training_text,
 )
 from tests.training.tiny_training import Notes, SignalAt, StopAt, read_notes, run_apart
 
-STEPS = 300
+STEPS = 200
 
 
 def tiny(kind: str = "lstm", **changed: object) -> RecurrentModel:
@@ -37,8 +38,8 @@ def tiny(kind: str = "lstm", **changed: object) -> RecurrentModel:
     return RecurrentModel(shape, vocabulary=VOCABULARY)
 
 
-def columns(sentences: int = 2000) -> ColumnBatches:
-    return ColumnBatches(agreeing(sentences, seed=1), columns=16, segment_tokens=20)
+def columns(column_sentences: int = 50) -> ColumnBatches:
+    return ColumnBatches(training_text(column_sentences), columns=COLUMNS, segment_tokens=20)
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +50,11 @@ def lstm(tmp_path_factory: pytest.TempPathFactory) -> tuple[RecurrentModel, Outc
 
 
 def test_it_learns_an_agreement_that_pairs_do_not_show(lstm: tuple[RecurrentModel, Outcome]) -> None:
-    """Which closer comes is four words back: counting pairs (or threes, or fours) leaves ln 4, the LSTM next to nothing."""
+    """Which closer comes is three words back: counting pairs or threes leaves ln 4, the LSTM next to nothing."""
     model, outcome = lstm
     held_out = agreeing(400, seed=2)
     nats = token_nats(model, held_out)
-    unigram, bigram, trigram = (counted_nats(agreeing(2000, seed=1), held_out, order) for order in (1, 2, 3))
+    unigram, bigram, trigram = (counted_nats(held_out, order) for order in (1, 2, 3))
     assert nats.mean() < bigram.mean() < unigram.mean()
     assert nats.mean() < trigram.mean()
     assert nats.mean() == pytest.approx(BEST_NATS, abs=0.05)
@@ -61,6 +62,7 @@ def test_it_learns_an_agreement_that_pairs_do_not_show(lstm: tuple[RecurrentMode
     assert nats[closers].mean() < 0.1
     assert bigram[closers].mean() > math.log(KINDS)
     assert outcome.metrics["loss"] < 0.6 * math.log(VOCABULARY)
+    assert outcome.events == ()
 
 
 def test_an_elman_network_learns_too(tmp_path: Path) -> None:
@@ -110,41 +112,36 @@ def test_samples_keep_the_agreement(lstm: tuple[RecurrentModel, Outcome]) -> Non
     assert right.mean() > 0.8
     assert sample(model, prompt, 50, seed=1) == drawn.ravel()[:50].tolist()  # a draw depends on its place, not on count
     assert sample(model, prompt, 50, seed=2) != drawn.ravel()[:50].tolist()
-    greedy = sample(model, [2, 4, 5, 6], 1, seed=3, temperature=0)
+    greedy = sample(model, [2, 4, 5], 1, seed=3, temperature=0)
     assert greedy == [2 + 2 * KINDS]
     assert len(sample(model, [], 7, seed=4)) == 7
 
 
-def straight(folder: Path, precision: str, killed_at: int = 0) -> None:
-    """Two layers with dropout; an epoch has 32 batches, so states are carried into, over and after its end."""
+def straight(folder: Path, killed_at: int = 0) -> None:
+    """Two layers with dropout; an epoch has eight batches, so states are carried into, over and after its end."""
     torch.set_num_threads(1)
     notes = Notes(folder.with_suffix(".notes"))
     hooks = (notes, SignalAt(killed_at)) if killed_at else (notes,)
-    trained(
-        folder,
-        tiny(layers=2, dropout=0.2),
-        CarriedNextToken(),
-        columns(2040),
-        steps=40,
-        hooks=hooks,
-        precision=precision,
-        checkpoint_steps=5,
-    )
+    model = tiny(layers=2, dropout=0.2)
+    trained(folder, model, CarriedNextToken(), columns(40), steps=14, hooks=hooks, checkpoint_steps=4, micro_batch=5)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_killed_and_resumed_is_never_stopped(tmp_path: Path, precision: str) -> None:
+def killed(folder: Path, step: int) -> None:
+    straight(folder, killed_at=step)
+
+
+def test_killed_and_resumed_is_never_stopped(tmp_path: Path) -> None:
     """Killed in the middle of a column and right after it began anew; state, weights and losses are the unbroken run's."""
     whole, folder = tmp_path / "whole", tmp_path / "run"
-    assert run_apart(straight, whole, precision) == 0
-    for step in (13, 33):
-        assert run_apart(partial(straight, killed_at=step), folder, precision) == -signal.SIGKILL
-    assert run_apart(straight, folder, precision) == 0
+    assert run_apart(straight, whole) == 0
+    for step in (6, 11):
+        assert run_apart(killed, folder, step) == -signal.SIGKILL
+    assert run_apart(straight, folder) == 0
     for name in ("model.safetensors", "optimizer.safetensors"):
-        assert (folder / "step-00000040" / name).read_bytes() == (whole / "step-00000040" / name).read_bytes()
+        assert (folder / "step-00000014" / name).read_bytes() == (whole / "step-00000014" / name).read_bytes()
     expected = {note["step"]: note["loss"] for note in read_notes(whole.with_suffix(".notes"))}
     notes = read_notes(folder.with_suffix(".notes"))
-    assert [note["step"] for note in notes] == [*range(1, 14), *range(11, 34), *range(31, 41)]
+    assert [note["step"] for note in notes] == [*range(1, 7), *range(5, 12), *range(9, 15)]
     assert all(note["loss"] == expected[note["step"]] for note in notes)
 
 
@@ -155,15 +152,19 @@ class Forgetful(CarriedNextToken):
         return {"carried": {}}
 
 
-@pytest.mark.parametrize(("objective", "same"), [(CarriedNextToken, True), (Forgetful, False)])
+@pytest.mark.parametrize(
+    ("objective", "precision", "same"),
+    [(CarriedNextToken, "fp32", True), (CarriedNextToken, "bf16", True), (Forgetful, "fp32", False)],
+)
 def test_what_is_carried_is_a_part_of_the_checkpoint(
-    tmp_path: Path, objective: Callable[[], CarriedNextToken], same: bool
+    tmp_path: Path, objective: Callable[[], CarriedNextToken], precision: str, same: bool
 ) -> None:
     """The next step after a resumption has another loss where states were forgotten: equal bytes above say something."""
-    whole = trained(tmp_path / "whole", tiny(), CarriedNextToken(), columns(), steps=7)
+    asked: dict[str, Any] = {"steps": 7, "precision": precision}
+    whole = trained(tmp_path / "whole", tiny(), CarriedNextToken(), columns(), **asked)
     with pytest.raises(Preempted, match="with a checkpoint"):
-        trained(tmp_path / "run", tiny(), objective(), columns(), steps=7, hooks=(StopAt(6),))
-    outcome = trained(tmp_path / "run", tiny(), objective(), columns(), steps=7)
+        trained(tmp_path / "run", tiny(), objective(), columns(), hooks=(StopAt(6),), **asked)
+    outcome = trained(tmp_path / "run", tiny(), objective(), columns(), **asked)
     assert outcome.resumed_at == 6
     assert (outcome.metrics["loss"] == whole.metrics["loss"]) == same
 
