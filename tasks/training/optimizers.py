@@ -156,7 +156,7 @@ def hidden_matrices(module: nn.Module) -> list[str]:
     tables = {id(each.weight) for each in module.modules() if isinstance(each, nn.Embedding)}
     names = []
     for name, tensor in module.named_parameters():
-        is_head = name.split(".")[-2:-1] in (["lm_head"], ["head"], ["value"])
+        is_head = name.split(".")[-2:-1] in (["lm_head"], ["head"], ["value"], ["seq_relationship"])
         if tensor.dim() == 2 and id(tensor) not in tables and not is_head:
             names.append(name)
     return names
