@@ -130,7 +130,7 @@ def training_flops(model: Any, *, tokens: int, asked_for: float) -> float:
     width, inner = config.hidden_size, config.intermediate_size
     layer = 2 * tokens * (4 * width**2 + 2 * width * inner) + 4 * tokens**2 * width
     heads = 2 * width**2 + 4 * width + asked_for * (2 * width**2 + 2 * width * config.vocab_size)
-    return 3.0 * (config.num_hidden_layers * layer + heads)
+    return float(3 * (config.num_hidden_layers * layer + heads))
 
 
 def measure(model: Any, batches: PairBatches, count: int) -> dict[str, float]:

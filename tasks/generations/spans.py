@@ -74,7 +74,8 @@ def noise_mask(length: int, noise_share: float, mean_span: float, draw: np.rando
         raise ValueError(f"spans: a text must have at least 2 tokens, one of them left, found {length}")
     noise, spans = _counts(length, noise_share, mean_span)
     left, lost = _parts(length - noise, spans, draw), _parts(noise, spans, draw)
-    return np.repeat(np.tile([False, True], spans), np.stack([left, lost], axis=1).ravel())
+    mask: Mask = np.repeat(np.tile([False, True], spans), np.stack([left, lost], axis=1).ravel())
+    return mask
 
 
 def _parts(total: int, count: int, draw: np.random.Generator) -> Ids:
@@ -116,7 +117,8 @@ def drop_text(ids: Ids, noise: Mask) -> Ids:
 
 
 def _firsts(noise: Mask) -> Mask:
-    return noise & ~np.concatenate([[False], noise[:-1]])
+    firsts: Mask = noise & ~np.concatenate([[False], noise[:-1]])
+    return firsts
 
 
 def corrupted(ids: Ids, noise: Mask, vocabulary: int, end_id: int) -> tuple[Ids, Ids]:

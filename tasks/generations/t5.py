@@ -115,7 +115,7 @@ def training_flops(model: Any, *, inputs: int, targets: int) -> float:
     decoder = 2 * targets * (4 * width**2 + feed_forward) + 4 * targets**2 * width
     across = 4 * (inputs + targets) * width**2 + 4 * inputs * targets * width
     head = 2 * targets * width * config.vocab_size
-    return 3.0 * (config.num_layers * (encoder + decoder + across) + head)
+    return float(3 * (config.num_layers * (encoder + decoder + across) + head))
 
 
 def target_nats(
@@ -197,12 +197,12 @@ def fill_spans(
     It says up to max_tokens tokens, sentinels among them; a gap that it does not come to has no entry.
     """
     device, vocabulary = next(model.parameters()).device, model.config.vocab_size
-    asked = {each for each in ids if each >= vocabulary - sentinels}
+    gaps = {each for each in ids if each >= vocabulary - sentinels}
     with asked(model):
         encoded = model.encoder(input_ids=torch.tensor([[*ids, end_id]], device=device)).last_hidden_state
         said = np.array(_said(model, encoded, sampling, end_id, seed), dtype=np.int64)
     found = spans_of(said, sentinels, vocabulary)
-    return {sentinel: span.tolist() for sentinel, span in found.items() if sentinel in asked}
+    return {sentinel: span.tolist() for sentinel, span in found.items() if sentinel in gaps}
 
 
 def _said(model: Any, encoded_BSD: Tensor, sampling: SamplingConfig, end_id: int, seed: int) -> list[int]:

@@ -30,7 +30,7 @@ def test_gpt2_small_has_the_published_number_of_parameters() -> None:
 
 def test_matrices_are_small_and_those_into_the_residual_stream_smaller() -> None:
     """0.02, and 0.02 / sqrt(2 * 3 layers) for both c_proj; norms are one, biases none."""
-    for name, tensor in build().named_parameters():
+    for name, tensor in build().state_dict().items():
         if tensor.dim() == 1:
             assert torch.equal(tensor, torch.zeros_like(tensor) if name.endswith("bias") else torch.ones_like(tensor))
             continue

@@ -60,7 +60,7 @@ def test_weights_are_drawn_as_t5_draws_them() -> None:
     scales = {"q": (64 * 16) ** -0.5, "k": 64**-0.5, "v": 64**-0.5, "o": 64**-0.5, "lm_head": 64**-0.5}
     scales |= {"wi_0": 64**-0.5, "wi_1": 64**-0.5, "wo": 96**-0.5, "shared": 1.0}
     seen = set()
-    for name, tensor in build().named_parameters():
+    for name, tensor in build().state_dict().items():
         kind = name.split(".")[-2]
         if kind in scales:
             seen.add(kind)
