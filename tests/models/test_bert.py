@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from models.bert import BertShape, build_bert
+from tasks.training.optimizers import hidden_matrices
 
 SHAPE = BertShape(layers=2, width=64, heads=4, feed_forward=96, context=32)
 
@@ -77,3 +78,10 @@ def test_a_text_is_read_from_both_sides_and_its_padding_not_at_all() -> None:
 def test_impossible_shapes_are_refused(sizes: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         BertShape(**sizes)
+
+
+def test_muon_takes_no_table_and_no_head() -> None:
+    """Four matrices of attention and two of the feed-forward a layer, the pooler, the transform before the head."""
+    names = hidden_matrices(build())
+    assert len(names) == 2 * 6 + 2
+    assert not any("embeddings" in name or "decoder" in name or "seq_relationship" in name for name in names)
