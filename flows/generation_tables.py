@@ -41,7 +41,11 @@ def _table(rows: Sequence[Mapping[str, Any]], width: int) -> Table:
     for heading in ("parameters", "FLOPs", "time", "valid", "test", "bits/byte"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        counted = [_short(row["parameters"]), f"{row['train_flops']:.1e}" if row["train_flops"] else "", duration(row["seconds"])]
+        counted = [
+            _short(row["parameters"]),
+            f"{row['train_flops']:.1e}" if row["train_flops"] else "",
+            duration(row["seconds"]),
+        ]
         measured = [_figure(row[name]) for name in ("valid_perplexity", "test_perplexity")]
         if row["measure"] != "perplexity":
             measured = [f"({each})" if each else "" for each in measured]

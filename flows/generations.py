@@ -89,7 +89,7 @@ class Comparison:
             "runtime": {},
         }
         self.workers.listener = lambda record: self.display.progress(
-            model, int(record["step"]), int(record.get("steps", record["step"])), record
+            model, int(record["step"]), int(record["steps"]), record
         )
         with tracking.tracked(self.settings, run):
             tracking.log_parameters(self.settings, run, {"generations": {"model": model, "seconds": seconds}})

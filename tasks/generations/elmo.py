@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from models.elmo import ElmoModel, character_ids
+from tasks.generations.asking import asked
 from tasks.generations.columns import CarriedStates, ColumnBatches
-from tasks.generations.streams import CHUNK_TOKENS, Floats, Ids, evaluating, stream_nats, stream_sample
+from tasks.generations.streams import CHUNK_TOKENS, Floats, Ids, stream_nats, stream_sample
 from tasks.training.batches import Batch, Stateless
 from tasks.training.cross_entropy import cross_entropy_sum
 from tasks.training.objectives import Loss
@@ -74,13 +75,13 @@ def _cross_entropy(model: ElmoModel, states_BTP: Tensor, labels_BT: Tensor) -> T
 
 def token_nats(model: ElmoModel, ids: Ids, *, chunk_tokens: int = CHUNK_TOKENS) -> Floats:
     """-ln p of every token of a stream by the forward direction alone: those of a true language model."""
-    with evaluating(model):
+    with asked(model):
         return stream_nats(model, model.head.weight, ids, chunk_tokens=chunk_tokens)
 
 
 def backward_nats(model: ElmoModel, ids: Ids, *, chunk_tokens: int = CHUNK_TOKENS) -> Floats:
     """-ln p of every token after all that follow it, in the order of the stream: a language model of the text reversed."""
-    with evaluating(model):
+    with asked(model):
         nats = stream_nats(model.read_backwards, model.head.weight, np.flip(ids).copy(), chunk_tokens=chunk_tokens)
     return np.flip(nats)
 
@@ -95,7 +96,7 @@ def sample(
     model: ElmoModel, prompt_ids: Sequence[int], count: int, seed: int, *, temperature: float = 1.0
 ) -> list[int]:
     """`count` ids that the forward direction goes on with after the prompt."""
-    with evaluating(model):
+    with asked(model):
         return stream_sample(model, model.head.weight, prompt_ids, count, seed, temperature=temperature)
 
 
@@ -110,7 +111,7 @@ def features(model: ElmoModel, sentences: Sequence[Sequence[str]], *, edge: str 
             raise ValueError(f"features: sentence {place} has no word; leave it out")
         places[len(sentence)].append(place)
     found: dict[int, Tensor] = {}
-    with evaluating(model):
+    with asked(model):
         for same in places.values():
             for first in range(0, len(same), FEATURE_SENTENCES):
                 some = same[first : first + FEATURE_SENTENCES]

@@ -9,13 +9,11 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 from torch import nn
 
 from tasks.training.batches import Batches
@@ -25,8 +23,6 @@ from tasks.training.machine import Runtime
 from tasks.training.objectives import Objective
 from tasks.training.optimizers import OptimizerConfig, Schedule
 
-Nats = npt.NDArray[np.float64]
-
 PLAN_FILE = "plan.json"
 TIMED_STEPS, UNTIMED_STEPS = 6, 2
 FEWEST_STEPS, MOST_EPOCHS = 20, 20
@@ -35,11 +31,7 @@ CHECKPOINTS_A_TRAINING = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Learner:
-    """A model with fresh weights and all that its training needs.
-
-    `multiplied` are the parameters that every token of a batch is multiplied with (tables that are looked up are left
-    out), `attention_flops` what a token costs beyond: together a token's training FLOPs are 6 x multiplied + attention.
-    """
+    """A model with fresh weights and all that its training needs; `flops_a_step` is thrice what its forward products cost."""
 
     module: nn.Module
     objective: Objective
@@ -47,8 +39,8 @@ class Learner:
     optimizer: OptimizerConfig
     batch_sequences: int
     sequence_tokens: int
-    multiplied: int
-    attention_flops: float = 0.0
+    flops_a_step: float
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     schedule: Schedule = field(default_factory=lambda: Schedule(decay_share=0.5))
     max_gradient_norm: float = 1.0
 
@@ -101,7 +93,7 @@ def learn(
     return Learned(
         steps=steps,
         tokens=tokens,
-        train_flops=tokens * (6.0 * learner.multiplied + learner.attention_flops),
+        train_flops=steps * learner.flops_a_step,
         seconds=outcome.state.seconds,
     )
 
@@ -115,7 +107,7 @@ def _train(
         learner.batches,
         config,
         checkpoints=Checkpoints(folder / "checkpoints", identity=folder.name, kept=config.kept_checkpoints),
-        runtime=runtime,
+        runtime=replace(runtime, precision=learner.precision),
         seed=seed,
         sequence_tokens=learner.sequence_tokens,
         hooks=hooks,

@@ -10,8 +10,9 @@ from typing import Any
 from torch import nn
 
 from models.recurrent import ZAREMBA_SMALL, RecurrentModel, RecurrentShape
+from tasks.generations.asking import asked
 from tasks.generations.columns import CarriedStates
-from tasks.generations.streams import CHUNK_TOKENS, Floats, Ids, evaluating, stream_nats, stream_sample
+from tasks.generations.streams import CHUNK_TOKENS, Floats, Ids, stream_nats, stream_sample
 from tasks.training.batches import IGNORED, Batch
 from tasks.training.cross_entropy import cross_entropy_sum
 from tasks.training.objectives import Loss
@@ -62,7 +63,7 @@ class CarriedNextToken:
 
 def token_nats(model: RecurrentModel, ids: Ids, *, chunk_tokens: int = CHUNK_TOKENS) -> Floats:
     """-ln p of every token of a stream; perplexity is exp of their mean, over all of them, ends of sentences too."""
-    with evaluating(model):
+    with asked(model):
         return stream_nats(model, model.head.weight, ids, chunk_tokens=chunk_tokens)
 
 
@@ -70,5 +71,5 @@ def sample(
     model: RecurrentModel, prompt_ids: Sequence[int], count: int, seed: int, *, temperature: float = 1.0
 ) -> list[int]:
     """`count` ids that go on after the prompt."""
-    with evaluating(model):
+    with asked(model):
         return stream_sample(model, model.head.weight, prompt_ids, count, seed, temperature=temperature)

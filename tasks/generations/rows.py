@@ -21,8 +21,8 @@ Nats = npt.NDArray[np.float64]
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """Perplexities are per piece of the level, line ends included; `bits_per_byte` is of the test text, where the pieces
-    spell it out. `train_flops` is 6 x the parameters that a token is multiplied with, x tokens, and attention's beyond; a
-    count is no such operation. What a model has no figure for is None.
+    spell it out. `train_flops` counts products, backward passes as twice the forward ones; counting has none. What a model
+    has no figure for is None.
     """
 
     model: str

@@ -5,9 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tasks.generations import text as texts
 from tasks.generations.catalogue import ROW_FILE
-from tasks.generations.methods import METHODS, Work
+from tasks.generations.methods import METHODS
+from tasks.generations.work import Work
 from tasks.training.engine import Hook
 from tasks.training.job import of_record
 from tasks.training.machine import Runtime
@@ -24,6 +27,7 @@ def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
         runtime=of_record(Runtime, job["runtime"]),
         hooks=hooks,
     )
+    torch.manual_seed(work.seed)
     record = METHODS[job["model"]](work).record()
     temporary = folder / f"{ROW_FILE}.tmp"
     temporary.write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")

@@ -6,13 +6,12 @@ Shapes: T tokens, D width, V vocabulary.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from models.recurrent import State
@@ -24,18 +23,6 @@ Ids = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float64]
 # ids [1, T] and the state before them -> states [1, T, D] and the state after them
 Read = Callable[[Tensor, State | None], tuple[Tensor, State]]
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Without dropout and gradients; the mode is put back afterwards."""
-    was_training = module.training
-    module.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        module.train(was_training)
 
 
 def stream_nats(read: Read, head_VD: Tensor, ids: Ids, *, chunk_tokens: int = CHUNK_TOKENS) -> Floats:

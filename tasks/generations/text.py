@@ -177,7 +177,8 @@ def _bytes(lines: Sequence[str]) -> int:
 
 def save(text: Text, folder: Path) -> None:
     """Into an existing folder, for the workers: reading it takes a moment."""
-    np.savez(folder / IDS_FILE, **{name: split.ids.astype(np.int32) for name, split in text.splits.items()})
+    train, valid, test = (text.splits[name].ids.astype(np.int32) for name in SPLITS)
+    np.savez(folder / IDS_FILE, train=train, valid=valid, test=test)
     record = {
         "level": text.level,
         "pieces": text.pieces,
