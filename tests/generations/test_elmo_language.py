@@ -25,7 +25,7 @@ from tests.training.tiny_training import Notes, SignalAt, read_notes, run_apart
 
 SHAPE = ElmoShape(character_width=8, filters=(8, 16), projection=16, cells=32)
 LANGUAGE = Agreement(fillers=1)
-STEPS = 350
+STEPS = 500
 
 
 def tiny(**changed: object) -> ElmoModel:
@@ -146,7 +146,7 @@ def test_features_tell_what_words_alone_do_not(elmo: ElmoModel) -> None:
             F.cross_entropy(probe(mix(layers_JNP[:, :200])), kinds[:200]).backward()
             optimizer.step()
         right.append(float((probe(mix(layers_JNP[:, 200:])).argmax(1) == kinds[200:]).float().mean()))
-    assert right[0] > 0.9
+    assert right[0] > 0.8
     assert right[1] < 0.5
 
 
