@@ -9,7 +9,7 @@ Shapes: N words, C characters, F filters, B sequences, T tokens, P width, L laye
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -108,6 +108,8 @@ class Direction(nn.Module):
             nn.LSTM(shape.projection, shape.cells, proj_size=shape.projection, batch_first=True)
             for _ in range(shape.layers)
         )
+        for layer in self.layers:
+            _remember(layer)
         self.dropout = nn.Dropout(shape.dropout)
 
     def forward(self, vectors_BTP: Tensor, state: State | None = None) -> tuple[list[Tensor], State]:
@@ -117,7 +119,7 @@ class Direction(nn.Module):
         ends: list[State] = []
         for number, layer in enumerate(self.layers):
             read_BTP = outputs[-1] if outputs else vectors_BTP
-            with warnings.catch_warnings():  # oneDNN has no projections, and torch says so each time a process begins
+            with warnings.catch_warnings():  # oneDNN has no projections, and torch says so once in each process
                 warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
                 output_BTP, end = run_layer(layer, self.dropout(read_BTP), layer_state(starts, number))
             outputs.append(output_BTP + read_BTP if outputs else output_BTP)
@@ -138,10 +140,17 @@ class Direction(nn.Module):
         return self
 
 
+@torch.no_grad()
+def _remember(layer: Any) -> None:
+    """Forget gates, the second quarter of torch's four, begin mostly open (a bias of 1, as TensorFlow's LSTM has)."""
+    layer.bias_ih_l0[layer.hidden_size : 2 * layer.hidden_size] = 1.0
+    layer.bias_hh_l0[layer.hidden_size : 2 * layer.hidden_size] = 0.0
+
+
 class ElmoModel(nn.Module):
     """The id of a word is its place in `words`; words that are not there have features too, but are never predicted.
 
-    Fresh weights are drawn from torch's global generator. The head has no bias: a state of zero knows nothing.
+    Fresh weights are drawn from torch's global generator. The head's bias is what is said before anything was read.
     """
 
     characters: Tensor  # [V, C], of every word
@@ -154,13 +163,17 @@ class ElmoModel(nn.Module):
         self.forwards = Direction(shape)
         self.backwards = Direction(shape)
         self.dropout = nn.Dropout(shape.dropout)
-        self.head = nn.Linear(shape.projection, len(words), bias=False)
+        self.head = nn.Linear(shape.projection, len(words))
         nn.init.normal_(self.head.weight, std=INITIAL_STD)
+        nn.init.zeros_(self.head.bias)
 
     def vectors(self, ids_BT: Tensor) -> Tensor:
         """[B, T, P]; each different word is spelled once."""
         distinct_N, places_BT = ids_BT.unique(return_inverse=True)  # type: ignore[no-untyped-call]
-        return F.embedding(places_BT, self.words(self.characters[distinct_N]))
+        vectors_NP = self.words(self.characters[distinct_N])
+        return F.embedding(
+            places_BT, vectors_NP.to(self.head.weight.dtype)
+        )  # gradients of frequent words add up exactly
 
     def forward(self, ids_BT: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """The forward language model: states [B, T, P], which `head` turns into logits of the next word."""

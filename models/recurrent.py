@@ -42,12 +42,12 @@ class RecurrentShape:
             )
 
 
-# Zaremba, Sutskever and Vinyals (2014), the small one; its head had a bias, and one bias a gate where torch has two
+# Zaremba, Sutskever and Vinyals (2014), the small one; a gate had one bias there, and has two in torch
 ZAREMBA_SMALL = RecurrentShape(kind="lstm", layers=2, width=200, embedding=200, dropout=0.0, initial_range=0.1)
 
 
 class RecurrentModel(nn.Module):
-    """Fresh weights are drawn from torch's global generator. The head has no bias: a state of zero knows nothing."""
+    """Fresh weights are drawn from torch's global generator. The head's bias is what is said before anything was read."""
 
     def __init__(self, shape: RecurrentShape, *, vocabulary: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class RecurrentModel(nn.Module):
         inputs = [shape.embedding, *[shape.width] * (shape.layers - 1)]
         self.layers = nn.ModuleList(cell(size, shape.width, batch_first=True) for size in inputs)
         self.dropout = nn.Dropout(shape.dropout)
-        self.head = nn.Linear(shape.width, vocabulary, bias=False)
+        self.head = nn.Linear(shape.width, vocabulary)
         if shape.tied:
             self.head.weight = self.embedding.weight
         for parameter in self.parameters():

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from models.elmo import ElmoModel, character_ids
 from tasks.generations.asking import asked
 from tasks.generations.columns import CarriedStates, ColumnBatches
-from tasks.generations.streams import CHUNK_TOKENS, Floats, Ids, stream_nats, stream_sample
+from tasks.generations.streams import CHUNK_TOKENS, Floats, Ids, stream_nats, stream_sample, summed_nats
 from tasks.training.batches import Batch, Stateless
-from tasks.training.cross_entropy import cross_entropy_sum
 from tasks.training.objectives import Loss
 
 FEATURE_SENTENCES = 64  # at once
@@ -56,8 +55,8 @@ class BothDirections:
         states_BTP, end = module.predicting(module.forwards, ahead_BTP, start[:2])
         reversed_BTP, reversed_end = module.predicting(module.backwards, back_BTP, start[2:])
         self._carried.keep(batch, start, (*end, *reversed_end))
-        forward = _cross_entropy(module, states_BTP, batch.tensors["labels"])
-        backward = _cross_entropy(module, reversed_BTP, batch.tensors["reversed_labels"])
+        forward = summed_nats(states_BTP.flatten(0, 1), module.head, batch.tensors["labels"].flatten())
+        backward = summed_nats(reversed_BTP.flatten(0, 1), module.head, batch.tensors["reversed_labels"].flatten())
         total = (forward + backward) / 2
         sums = {"loss": total, "forward_loss": forward, "backward_loss": backward}
         return Loss(total=total, sums={name: float(value.detach()) for name, value in sums.items()})
@@ -69,20 +68,16 @@ class BothDirections:
         self._carried.load_state_dict(state["carried"])
 
 
-def _cross_entropy(model: ElmoModel, states_BTP: Tensor, labels_BT: Tensor) -> Tensor:
-    return cross_entropy_sum(states_BTP.flatten(0, 1), model.head.weight, labels_BT.flatten())
-
-
 def token_nats(model: ElmoModel, ids: Ids, *, chunk_tokens: int = CHUNK_TOKENS) -> Floats:
     """-ln p of every token of a stream by the forward direction alone: those of a true language model."""
     with asked(model):
-        return stream_nats(model, model.head.weight, ids, chunk_tokens=chunk_tokens)
+        return stream_nats(model, model.head, ids, chunk_tokens=chunk_tokens)
 
 
 def backward_nats(model: ElmoModel, ids: Ids, *, chunk_tokens: int = CHUNK_TOKENS) -> Floats:
     """-ln p of every token after all that follow it, in the order of the stream: a language model of the text reversed."""
     with asked(model):
-        nats = stream_nats(model.read_backwards, model.head.weight, np.flip(ids).copy(), chunk_tokens=chunk_tokens)
+        nats = stream_nats(model.read_backwards, model.head, np.flip(ids).copy(), chunk_tokens=chunk_tokens)
     return np.flip(nats)
 
 
@@ -97,7 +92,7 @@ def sample(
 ) -> list[int]:
     """`count` ids that the forward direction goes on with after the prompt."""
     with asked(model):
-        return stream_sample(model, model.head.weight, prompt_ids, count, seed, temperature=temperature)
+        return stream_sample(model, model.head, prompt_ids, count, seed, temperature=temperature)
 
 
 def features(model: ElmoModel, sentences: Sequence[Sequence[str]], *, edge: str | None = None) -> list[Tensor]:

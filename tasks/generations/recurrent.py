@@ -12,9 +12,8 @@ from torch import nn
 from models.recurrent import ZAREMBA_SMALL, RecurrentModel, RecurrentShape
 from tasks.generations.asking import asked
 from tasks.generations.columns import CarriedStates
-from tasks.generations.streams import CHUNK_TOKENS, Floats, Ids, stream_nats, stream_sample
+from tasks.generations.streams import CHUNK_TOKENS, Floats, Ids, stream_nats, stream_sample, summed_nats
 from tasks.training.batches import IGNORED, Batch
-from tasks.training.cross_entropy import cross_entropy_sum
 from tasks.training.objectives import Loss
 
 
@@ -51,7 +50,7 @@ class CarriedNextToken:
         self._carried.keep(batch, start, end)
         labels_BT = batch.tensors["labels"]
         wanted_BT = labels_BT != IGNORED
-        total = cross_entropy_sum(states_BTD[wanted_BT], module.head.weight, labels_BT[wanted_BT])
+        total = summed_nats(states_BTD[wanted_BT], module.head, labels_BT[wanted_BT])
         return Loss(total=total, sums={"loss": float(total.detach())})
 
     def state_dict(self) -> dict[str, Any]:
@@ -64,7 +63,7 @@ class CarriedNextToken:
 def token_nats(model: RecurrentModel, ids: Ids, *, chunk_tokens: int = CHUNK_TOKENS) -> Floats:
     """-ln p of every token of a stream; perplexity is exp of their mean, over all of them, ends of sentences too."""
     with asked(model):
-        return stream_nats(model, model.head.weight, ids, chunk_tokens=chunk_tokens)
+        return stream_nats(model, model.head, ids, chunk_tokens=chunk_tokens)
 
 
 def sample(
@@ -72,4 +71,4 @@ def sample(
 ) -> list[int]:
     """`count` ids that go on after the prompt."""
     with asked(model):
-        return stream_sample(model, model.head.weight, prompt_ids, count, seed, temperature=temperature)
+        return stream_sample(model, model.head, prompt_ids, count, seed, temperature=temperature)

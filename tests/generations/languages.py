@@ -5,6 +5,7 @@ best model: ln 4 for the opener, 2 ln 4 for the fillers and nothing for the clos
 """
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +22,38 @@ from tasks.training.machine import Runtime
 from tasks.training.objectives import Objective
 from tasks.training.optimizers import OptimizerConfig, Schedule
 
-KINDS, FILLERS, VOCABULARY = 4, 2, 12
-SENTENCE = FILLERS + 2
+KINDS, VOCABULARY = 4, 12
 COLUMNS = 16
-BEST_NATS = (1 + FILLERS) * math.log(KINDS) / SENTENCE
 WORDS = [f"{role}{kind}" for role in ("open", "filler", "closed") for kind in range(KINDS)]
 
 
-def agreeing(sentences: int, seed: int) -> np.ndarray:
-    """A stream of sentences: openers 0-3, fillers 4-7, closers 8-11."""
-    drawn = np.random.default_rng(seed).integers(KINDS, size=(sentences, FILLERS + 1))
-    return np.concatenate([drawn[:, :1], KINDS + drawn[:, 1:], 2 * KINDS + drawn[:, :1]], axis=1).ravel()
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """The language with so many fillers: openers are 0-3, fillers 4-7, closers 8-11."""
 
+    fillers: int
 
-def training_text(column_sentences: int = 50) -> np.ndarray:
-    """Of COLUMNS columns that begin and end where sentences do."""
-    return agreeing(COLUMNS * column_sentences + 1, seed=1)
+    @property
+    def sentence(self) -> int:
+        return self.fillers + 2
 
+    @property
+    def best_nats(self) -> float:
+        """Per token."""
+        return (1 + self.fillers) * math.log(KINDS) / self.sentence
 
-def counted_nats(ids: np.ndarray, order: int) -> np.ndarray:
-    config = NgramConfig(order=order, start_mark=False, fallback_discounts=(0.5, 1.0, 1.5))
-    model = NgramModel.fit(training_text(), vocabulary_size=VOCABULARY, config=config)
-    return -model.log_probabilities(ids)
+    def text(self, sentences: int, seed: int) -> np.ndarray:
+        drawn = np.random.default_rng(seed).integers(KINDS, size=(sentences, self.fillers + 1))
+        return np.concatenate([drawn[:, :1], KINDS + drawn[:, 1:], 2 * KINDS + drawn[:, :1]], axis=1).ravel()
+
+    def training_text(self, column_sentences: int = 50) -> np.ndarray:
+        """Of COLUMNS columns that begin and end where sentences do."""
+        return self.text(COLUMNS * column_sentences + 1, seed=1)
+
+    def counted_nats(self, ids: np.ndarray, order: int) -> np.ndarray:
+        config = NgramConfig(order=order, start_mark=False, fallback_discounts=(0.5, 1.0, 1.5))
+        model = NgramModel.fit(self.training_text(), vocabulary_size=VOCABULARY, config=config)
+        return -model.log_probabilities(ids)
 
 
 def trained(

@@ -20,21 +20,12 @@ from tasks.generations.elmo import (
     sample,
     token_nats,
 )
-from tests.generations.languages import (
-    BEST_NATS,
-    COLUMNS,
-    KINDS,
-    SENTENCE,
-    WORDS,
-    agreeing,
-    counted_nats,
-    trained,
-    training_text,
-)
+from tests.generations.languages import COLUMNS, KINDS, WORDS, Agreement, trained
 from tests.training.tiny_training import Notes, SignalAt, read_notes, run_apart
 
 SHAPE = ElmoShape(character_width=8, filters=(8, 16), projection=16, cells=32)
-STEPS = 350
+LANGUAGE = Agreement(fillers=1)
+STEPS = 500
 
 
 def tiny(**changed: object) -> ElmoModel:
@@ -42,8 +33,8 @@ def tiny(**changed: object) -> ElmoModel:
     return ElmoModel(ElmoShape(**{**vars(SHAPE), **changed}), words=WORDS)  # type: ignore[arg-type]
 
 
-def columns(column_sentences: int = 50) -> BothWays:
-    return BothWays(training_text(column_sentences), columns=COLUMNS, segment_tokens=20)
+def columns(column_sentences: int = 150) -> BothWays:
+    return BothWays(LANGUAGE.training_text(column_sentences), columns=COLUMNS, segment_tokens=20)
 
 
 @pytest.fixture(scope="module")
@@ -90,40 +81,38 @@ def test_the_loss_is_the_mean_of_both_directions_over_carried_states() -> None:
 
 def test_both_directions_learn_an_agreement_that_pairs_do_not_show(elmo: ElmoModel) -> None:
     """Backwards it is the opener that follows from the closer; together they would know both, and neither does."""
-    held_out = agreeing(400, seed=2)
+    held_out = LANGUAGE.text(400, seed=2)
     forward, backward = token_nats(elmo, held_out), backward_nats(elmo, held_out)
-    bigram = counted_nats(held_out, order=2)
+    bigram = LANGUAGE.counted_nats(held_out, order=2)
     assert forward.mean() < bigram.mean()
-    assert forward.mean() == pytest.approx(BEST_NATS, abs=0.1)
-    assert backward.mean() == pytest.approx(BEST_NATS, abs=0.1)
-    openers, closers = slice(0, None, SENTENCE), slice(SENTENCE - 1, None, SENTENCE)
-    assert forward[closers].mean() < 0.2 < 1.2 < forward[openers].mean()
-    assert backward[openers].mean() < 0.2 < 1.2 < backward[closers].mean()
+    openers, closers = slice(0, None, LANGUAGE.sentence), slice(LANGUAGE.sentence - 1, None, LANGUAGE.sentence)
+    assert forward[closers].mean() < 0.6 < 1.2 < forward[openers].mean()  # ln 4 = 1.39 is to know nothing of its kind
+    assert backward[openers].mean() < 0.6 < 1.2 < backward[closers].mean()
     np.testing.assert_allclose(mean_nats(elmo, held_out), (forward + backward) / 2)
 
 
 @pytest.mark.parametrize("nats", [token_nats, backward_nats])
 def test_a_stream_costs_the_same_in_chunks(nats: object) -> None:
-    model, ids = tiny().double(), agreeing(20, seed=3)
+    model, ids = tiny().double(), LANGUAGE.text(20, seed=3)
     whole = nats(model, ids, chunk_tokens=1000)  # type: ignore[operator]
     for chunk_tokens in (1, 7, 99):
         np.testing.assert_allclose(nats(model, ids, chunk_tokens=chunk_tokens), whole, rtol=0, atol=1e-12)  # type: ignore[operator]
     edge = 0 if nats is token_nats else -1
-    assert whole[edge] == math.log(len(WORDS))
+    assert whole[edge] == pytest.approx(math.log(len(WORDS)))  # the bias is zero at first
 
 
 def test_a_token_costs_what_its_own_direction_says(elmo: ElmoModel) -> None:
-    """Another word at 6 changes no forward cost before it and no backward cost after it."""
-    ids = agreeing(3, seed=6)
+    """Another word at 4 changes no forward cost before it and no backward cost after it."""
+    ids = LANGUAGE.text(3, seed=6)
     changed = ids.copy()
-    changed[6] = (ids[6] + 1) % KINDS + KINDS
-    np.testing.assert_allclose(token_nats(elmo, ids)[:6], token_nats(elmo, changed)[:6], rtol=0, atol=1e-6)
-    np.testing.assert_allclose(backward_nats(elmo, ids)[7:], backward_nats(elmo, changed)[7:], rtol=0, atol=1e-6)
+    changed[4] = (ids[4] + 1) % KINDS + KINDS
+    np.testing.assert_allclose(token_nats(elmo, ids)[:4], token_nats(elmo, changed)[:4], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(backward_nats(elmo, ids)[5:], backward_nats(elmo, changed)[5:], rtol=0, atol=1e-6)
 
 
 def test_samples_go_forwards(elmo: ElmoModel) -> None:
-    prompt = agreeing(4, seed=5).tolist()
-    drawn = np.array(sample(elmo, prompt, 200, seed=1)).reshape(-1, SENTENCE)
+    prompt = LANGUAGE.text(4, seed=5).tolist()
+    drawn = np.array(sample(elmo, prompt, 201, seed=1)).reshape(-1, LANGUAGE.sentence)
     assert (drawn[:, 0] == drawn[:, -1] - 2 * KINDS).mean() > 0.7
     assert sample(elmo, prompt, 20, seed=1) == drawn.ravel()[:20].tolist()
 
@@ -144,9 +133,9 @@ def test_features_of_a_sentence_do_not_depend_on_its_company(elmo: ElmoModel) ->
 
 def test_features_tell_what_words_alone_do_not(elmo: ElmoModel) -> None:
     """Which kind of sentence a filler stands in: its word does not say, its forward state does. The mix learns so."""
-    sentences = [[WORDS[id] for id in row] for row in agreeing(300, seed=7).reshape(-1, SENTENCE)]
+    sentences = [[WORDS[id] for id in row] for row in LANGUAGE.text(300, seed=7).reshape(-1, LANGUAGE.sentence)]
     kinds = torch.tensor([WORDS.index(sentence[0]) for sentence in sentences])
-    of_filler_JNP = torch.stack([each[:, 2] for each in features(elmo, sentences)], 1)
+    of_filler_JNP = torch.stack([each[:, 1] for each in features(elmo, sentences)], 1)
     torch.manual_seed(0)
     right = []
     for layers_JNP in (of_filler_JNP, of_filler_JNP[:1]):
@@ -157,8 +146,19 @@ def test_features_tell_what_words_alone_do_not(elmo: ElmoModel) -> None:
             F.cross_entropy(probe(mix(layers_JNP[:, :200])), kinds[:200]).backward()
             optimizer.step()
         right.append(float((probe(mix(layers_JNP[:, 200:])).argmax(1) == kinds[200:]).float().mean()))
-    assert right[0] > 0.9
+    assert right[0] > 0.8
     assert right[1] < 0.5
+
+
+def test_in_bf16_it_learns_the_same(tmp_path: Path) -> None:
+    losses = [
+        trained(tmp_path / precision, tiny(), BothDirections(), columns(20), steps=4, precision=precision).metrics[
+            "loss"
+        ]
+        for precision in ("fp32", "bf16")
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+    assert losses[1] != losses[0]
 
 
 def straight(folder: Path, killed_at: int = 0) -> None:
@@ -182,7 +182,7 @@ def killed(folder: Path, step: int) -> None:
 
 
 def test_killed_and_resumed_is_never_stopped(tmp_path: Path) -> None:
-    """An epoch has eight batches: killed within it, and after columns began anew."""
+    """An epoch has six batches: killed within it, and after columns began anew."""
     whole, folder = tmp_path / "whole", tmp_path / "run"
     assert run_apart(straight, whole) == 0
     for step in (6, 11):

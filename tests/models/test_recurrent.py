@@ -62,18 +62,18 @@ def test_at_first_every_word_is_as_likely(kind: str, tied: bool) -> None:
     assert loss.item() == pytest.approx(9.2103, abs=0.05)
 
 
-def test_before_it_has_read_anything_it_knows_nothing() -> None:
+def test_before_it_has_read_anything_it_says_its_bias() -> None:
     model = small()
     state = model.initial_state(2)
     assert [tuple(part.shape) for part in state] == [(2, 2, 12), (2, 2, 12)]
-    assert torch.equal(model.head(state[0][-1]), torch.zeros(2, VOCABULARY))
+    assert torch.equal(model.head(state[0][-1])[0], model.head.bias)
 
 
 def test_zarembas_small_one_has_its_parameters() -> None:
-    # two tables of 10,000 x 200; in each layer four gates of 200 x (200 + 200) and two biases of 200
+    # two tables of 10,000 x 200, and a bias; in each layer four gates of 200 x (200 + 200) and two biases of 200
     model = RecurrentModel(ZAREMBA_SMALL, vocabulary=10_000)
     parameters = sum(each.numel() for each in model.parameters())
-    assert parameters == 2 * 10_000 * 200 + 2 * 4 * (200 * 400 + 2 * 200) == 4_643_200
+    assert parameters == 2 * 10_000 * 200 + 10_000 + 2 * 4 * (200 * 400 + 2 * 200) == 4_653_200
     assert all(float(each.detach().abs().max()) <= 0.1 for each in model.parameters())
     assert ZAREMBA_SMALL.dropout == 0
 
@@ -81,7 +81,7 @@ def test_zarembas_small_one_has_its_parameters() -> None:
 def test_tied_is_one_table() -> None:
     model = small("rnn", tied=True, embedding=12)
     assert model.head.weight is model.embedding.weight
-    assert sum(each.numel() for each in model.parameters()) == VOCABULARY * 12 + 2 * (12 * 24 + 2 * 12)
+    assert sum(each.numel() for each in model.parameters()) == VOCABULARY * (12 + 1) + 2 * (12 * 24 + 2 * 12)
 
 
 @pytest.mark.parametrize("kind", ["rnn", "lstm"])
