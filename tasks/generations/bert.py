@@ -196,7 +196,11 @@ def _scores_at(model: Any, ids_BT: Tensor, places_B: IdsLike) -> Tensor:
 
 def fill(model: Any, ids: Sequence[int], marks: Marks, k: int = 5) -> list[list[tuple[int, float]]]:
     """For each [MASK] in `ids`, a text without other marks: the k likeliest ids with their probabilities."""
-    places = np.flatnonzero(np.array(ids) == marks.mask) + 1
+    places, most = np.flatnonzero(np.array(ids) == marks.mask) + 1, model.config.max_position_embeddings - 2
+    if len(ids) > most:
+        raise ValueError(
+            f"fill: the text has {len(ids)} tokens, and this model reads {most} between its marks; shorten it"
+        )
     if not len(places):
         raise ValueError(f"fill: the text has no [MASK] (id {marks.mask}); put one where a token is wanted")
     with asked(model):

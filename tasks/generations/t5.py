@@ -159,6 +159,10 @@ def continuation_nats(
     inputs have more than one gap, and text behind it.
     """
     vocabulary, end = model.config.vocab_size, min(len(ids), max_tokens or len(ids))
+    if end and int(ids[:end].max()) >= vocabulary - sentinels:
+        raise ValueError(
+            f"t5: the text has the id {int(ids[:end].max())}; ids from {vocabulary - sentinels} on are sentinels"
+        )
     nats = np.empty(end)
     starts = list(range(0, end, span))
     with asked(model):

@@ -218,6 +218,8 @@ def test_masks_are_filled_with_what_is_likeliest() -> None:
         assert [chance for _, chance in found] == pytest.approx(row.topk(3).values.tolist(), abs=1e-5)
     with pytest.raises(ValueError, match=r"has no \[MASK\] \(id 3\)"):
         fill(model, [7, 8], MARKS)
+    with pytest.raises(ValueError, match="has 23 tokens, and this model reads 22 between its marks"):
+        fill(model, [3] * 23, MARKS)
 
 
 def test_a_text_is_represented_by_the_mean_of_its_tokens() -> None:

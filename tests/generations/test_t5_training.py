@@ -144,6 +144,12 @@ def test_continuations_are_scored_as_the_span_at_the_end() -> None:
     assert some.tolist() == pytest.approx(expected[:8], abs=1e-4)
 
 
+def test_a_sentinel_is_no_text() -> None:
+    """It would cost nothing."""
+    with pytest.raises(ValueError, match="the text has the id 25; ids from 25 on are sentinels"):
+        continuation_nats(small(), np.array([7, 25]), end_id=END, sentinels=CONFIG.spans, prefix=10)
+
+
 def test_continuations_are_a_distribution() -> None:
     """Over all words in the place of the last, of the first, and of one within a span, probabilities add up to one."""
     model = with_opinions(small(), 2.0)
