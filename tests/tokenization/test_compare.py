@@ -52,7 +52,7 @@ def test_every_tenth_line_is_held_out_of_the_fit() -> None:
         divided({"short": ["a\nb\nc\n"]})
 
 
-def test_each_tokenizer_has_a_row_for_each_text_and_none_saw_what_is_measured() -> None:
+def test_each_tokenizer_has_a_row_for_each_text() -> None:
     texts = {"eng": [ENGLISH], "kor": [KOREAN]}
     steps: list[tuple[int, int]] = []
     fits = {name: to_fit(name) for name in ("bpe:400", "unigram:400", "sentencepiece_bpe:400", "wordpiece:150")}
@@ -62,7 +62,7 @@ def test_each_tokenizer_has_a_row_for_each_text_and_none_saw_what_is_measured() 
     ]
     assert all(row.bytes == len("".join(texts[row.text]).encode()) / 10 for row in rows)
     assert {row.text: row.bytes_per_token for row in rows if row.tokenizer == "bytes"} == {"eng": 1.0, "kor": 1.0}
-    assert all(row.bytes_per_token > 1.5 for row in rows if row.tokenizer != "bytes")
+    assert all(row.bytes_per_token > 4 for row in rows if row.tokenizer not in ("bytes", "unigram:400"))
     assert steps == [(done, 14) for done in range(14)]
 
 
