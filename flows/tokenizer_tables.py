@@ -18,8 +18,7 @@ def tokenizers_table(rows: Sequence[Mapping[str, Any]], *, width: int = 80) -> R
     Not among those that lose text: an unknown token costs little, whatever it swallows.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", highlight=False)
-    table.add_column("text", overflow="fold")
-    table.add_column("tokenizer", overflow="fold")
+    table.add_column("text\n  tokenizer", overflow="fold")
     headings = ["bytes\n/ token", "tokens\n/ word", "split\nwords", "unknown\ntokens", "MB/s"]
     headings[:0] = ["vocabulary", "bytes", "tokens"] if width >= WIDE else []
     for heading in headings:
@@ -34,18 +33,18 @@ def _add(table: Table, text: str, rows: Sequence[Mapping[str, Any]], *, wide: bo
     lossless = [row for row in rows if not row["unknown_share"]]
     densest = max((row["bytes_per_token"] for row in lossless), default=None)
     gentlest = min((row["fertility"] for row in lossless if row["fertility"] is not None), default=None)
-    for number, row in enumerate(rows):
+    table.add_row(Text(text, style="bold"))
+    for row in rows:
         counts = [f"{row[name]:,}" for name in ("vocabulary", "bytes", "tokens")] if wide else []
         table.add_row(
-            Text(text if number == 0 else "", style="bold"),
-            plain(row["tokenizer"]),
+            f"  {plain(row['tokenizer'])}",
             *counts,
             _figure(row, "bytes_per_token", best=densest),
             _figure(row, "fertility", best=gentlest),
             _share(row["split_word_share"]),
             _share(row["unknown_share"]),
             f"{row['megabytes_per_second']:.1f}",
-            end_section=number == len(rows) - 1 and len(rows) > 1,
+            end_section=row is rows[-1],
         )
 
 

@@ -74,8 +74,8 @@ def fit(
 def train(texts: Iterable[str], *, kind: Kind, vocabulary: int, settings: PieceSettings) -> bytes:
     """sentencepiece's own model file. It does not normalize: `convert` does, and did so before the training.
 
-    (sentencepiece's table of NFKC cannot be used: `tokenizers` reads it otherwise, and loses the last letter of
-    decomposed Korean syllables.)
+    (sentencepiece's table of NFKC cannot be used: as `tokenizers` reads it, decomposed Korean stays so, and the accent
+    after a full-width letter is lost.)
     """
     # where a tokenizer is only used, the library need not be there
     from sentencepiece import SentencePieceTrainer

@@ -15,6 +15,7 @@ from tasks.tokenization.measure import measure
 
 MOST_TEXT_BYTES = 20_000_000  # of each text; what is beyond is not read
 HELD_OUT = 10  # every tenth line is measured, where tokenizers are fitted on the others
+FIT_STEPS = 5  # in the progress: a fit takes about as long as this many tokenizers' measuring
 GPT2_FILES = (("encoder.json", "vocab.bpe"), ("vocab.json", "merges.txt"))
 
 Texts = Mapping[str, Sequence[str]]
@@ -120,17 +121,18 @@ def compare(
 ) -> list[Row]:
     """A row for each tokenizer on each text. With `fits` all are measured on every tenth line, no fit sees it."""
     fitted_on, measured = divided(texts) if fits else ([], texts)
-    steps = len(fits) + (len(tokenizers) + len(fits)) * len(measured)
+    fit_steps = FIT_STEPS * len(measured)
+    steps = len(fits) * fit_steps + (len(tokenizers) + len(fits)) * len(measured)
     found = dict(tokenizers)
     for done, (name, config) in enumerate(fits.items()):
         if progress:
-            progress(done, steps)
+            progress(done * fit_steps, steps)
         found[name] = fit(iter(fitted_on), config)
     rows: list[Row] = []
     for name, tokenizer in found.items():
         for text, parts in measured.items():
             if progress:
-                progress(len(fits) + len(rows), steps)
+                progress(len(fits) * fit_steps + len(rows), steps)
             rows.append(_row(name, tokenizer, text, parts))
     return rows
 
