@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     _model_commands(commands)
     _data_commands(commands)
     _generations_command(commands)
+    _tokenizer_commands(commands)
     chat = _add(commands, "chat", chat_command, "talk to a model in the terminal", "espalier chat")
     chat.add_argument("model", nargs="?", default="production", help="an alias, name or digest (default: production)")
     chat.add_argument("--once", metavar="TEXT", help="answer one message and exit")
@@ -172,6 +173,41 @@ def generations_command(options: argparse.Namespace) -> int:
     from flows.generation_commands import generations
 
     return generations(options)
+def _tokenizer_commands(commands: Any) -> None:
+    tokenizers = commands.add_parser(
+        "tokenizers", help="compare and export tokenizers", epilog="example: espalier tokenizers measure my/texts"
+    )
+    verbs = tokenizers.add_subparsers(title="tokenizers commands", required=True, metavar="VERB")
+    measure = _add(
+        verbs, "measure", tokenizers_measure, "measure tokenizers on texts, to choose one",
+        "espalier tokenizers measure korean.txt english.txt --fit bpe:8000 --fit unigram:8000 --plot choice.png",
+    )  # fmt: skip
+    measure.add_argument(
+        "path", nargs="+", help="a text: a file, a folder or a glob; text, JSON lines, Parquet, zip, gzip"
+    )
+    measure.add_argument(
+        "--tokenizer", action="append", default=[], metavar="NAME",
+        help="a folder or file (tokenizer.json, GPT-2's vocabulary or merges, vocab.txt), or a data set of params.yaml; "
+        "may be repeated (default: the data set default, where nothing is fitted)",
+    )  # fmt: skip
+    measure.add_argument(
+        "--fit", action="append", default=[], metavar="KIND:VOCABULARY",
+        help="fit one on nine lines of ten and measure on the tenth: bpe, unigram, sentencepiece_bpe or wordpiece",
+    )  # fmt: skip
+    measure.add_argument("--each", action="store_true", help="a text for every file in a folder or an archive")
+    measure.add_argument("--only", default="", metavar="NAME,...", help="only these files, each a text: kor,eng,jpn")
+    measure.add_argument("--plot", default="", metavar="FILE.png", help="draw bytes per token and tokens per word")
+    _json(
+        measure,
+        '{"rows": [{"tokenizer", "vocabulary", "text", "bytes_per_token", "fertility", ...}], "measured", "plot"}',
+    )
+    export = _add(
+        verbs, "export", tokenizers_export, "write a tokenizer as transformers' AutoTokenizer reads it",
+        "espalier tokenizers export default my/tokenizer",
+    )  # fmt: skip
+    export.add_argument("tokenizer", help="a folder with tokenizer.json, or a data set of params.yaml")
+    export.add_argument("folder", help="a new folder")
+    _json(export, '{"folder", "vocabulary"}')
 
 
 def run_command(options: argparse.Namespace) -> int:
@@ -256,6 +292,21 @@ def data_list(options: argparse.Namespace) -> int:
     from flows.data_commands import list_corpora
 
     return list_corpora(as_json=options.json)
+
+
+def tokenizers_measure(options: argparse.Namespace) -> int:
+    from flows.tokenizer_commands import measure
+
+    return measure(
+        options.path, named=options.tokenizer, fits=options.fit, each=options.each, only=options.only,
+        plot=options.plot, as_json=options.json,
+    )  # fmt: skip
+
+
+def tokenizers_export(options: argparse.Namespace) -> int:
+    from flows.tokenizer_commands import export
+
+    return export(options.tokenizer, options.folder, as_json=options.json)
 
 
 def chat_command(options: argparse.Namespace) -> int:
