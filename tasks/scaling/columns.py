@@ -57,9 +57,9 @@ def guess(columns: Columns, named: Mapping[str, str], file: PurePath) -> dict[st
     found = dict(named)
     for role in ROLES:
         if role not in found and not (role == "perplexity" and "loss" in found):
-            column = _guessed(role, columns, taken=found.values())
-            if column is not None and not (role == "loss" and "perplexity" in named):
-                found[role] = column
+            likely = _guessed(role, columns, taken=found.values())
+            if likely is not None and not (role == "loss" and "perplexity" in named):
+                found[role] = likely
     _refuse_too_few(found, columns, file)
     return found
 
@@ -104,18 +104,20 @@ def alternatives(found: Mapping[str, str], columns: Columns) -> list[str]:
 
 
 def numbers(cells: Sequence[Any], rows: Sequence[int], *, column: str, file: PurePath) -> FloatArray:
-    """The cells as numbers above 0, NaN where one is empty; ValueError names the first that is none by its row."""
+    """The cells as numbers above 0, NaN where one is empty or NaN; ValueError names the first that is none by its row."""
     found = np.full(len(cells), np.nan)
     for place, cell in enumerate(cells):
         if cell is None:
             continue
         number = to_number(cell)
-        if number is None or not math.isfinite(number) or number <= 0:
+        if number is None or math.isinf(number) or number <= 0:
             what = "is not a number" if number is None else "must be a finite number above 0"
             raise ValueError(
                 f"{file.name}: row {rows[place]}: {column}: {cell!r} {what}; mend it, or empty the cell to leave the row out"
             )
         found[place] = number
+    if np.isnan(found).all():
+        raise ValueError(f"{file.name}: {column}: there is not one number in it; name another column with --columns")
     return found
 
 

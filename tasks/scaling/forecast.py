@@ -1,18 +1,14 @@
-"""What a law says of a budget: the best size and its text, the loss to expect, smaller models trained longer; and whether
-a law fitted to small budgets foretells the largest one."""
+"""What a law says of a budget: the best size and its text, the loss to expect, smaller models that are trained longer."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tasks.scaling.isoflop import budgets
 from tasks.scaling.laws import BESIROGLU, FLOPS_PER_PARAMETER_TOKEN, Chinchilla
-from tasks.scaling.parametric import FEWEST_ROWS, fit_parametric
-from tasks.scaling.runs import Runs
 from tasks.training.mfu import PEAK_FLOPS
 
 CONFIDENCE = 0.95
@@ -143,50 +139,3 @@ def _smaller(law: Chinchilla, best: Mapping[str, Any], factor: float) -> dict[st
         "inference_saved": 1 - 1 / factor,
         "pays_after_tokens": (flops - best["flops"]) / (2 * (best["parameters"] - parameters)),
     }
-
-
-def held_out(runs: Runs, *, bootstraps: int = 500, seed: int = 0) -> dict[str, Any]:
-    """Fit approach 3 to all budgets but the largest, foretell that one's runs, and say how far off it was.
-
-    A run's interval covers the law's own doubt (refits) and a run's scatter (residuals of the rows that were fitted).
-    """
-    large, small = _largest_budget(runs)
-    fit = fit_parametric(runs.only(small), bootstraps=bootstraps, seed=seed)
-    random = np.random.default_rng((seed, 1))
-    held = runs.only(large)
-    noise_KR = random.choice(fit.residuals, size=(max(1, bootstraps), len(held)))
-    logs_KR = np.array(
-        [[np.log(law.loss(n, d)) for n, d in zip(held.parameters, held.tokens, strict=True)] for law in fit.draws()]
-    )
-    drawn_KR = np.exp(logs_KR - noise_KR)
-    low_R, high_R = np.quantile(drawn_KR, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
-    predicted_R = np.array([fit.law.loss(n, d) for n, d in zip(held.parameters, held.tokens, strict=True)])
-    inside_R = (held.loss >= low_R) & (held.loss <= high_R)
-    best = int(np.argmin(held.loss))
-    return {
-        "flops": float(held.flops[best]),
-        "times_the_largest_fitted": float(held.flops[best] / runs.flops[small].max()),
-        "rows_fitted": len(small),
-        "rows_held_out": len(held),
-        "inside": int(inside_R.sum()),
-        "best": {
-            "parameters": float(held.parameters[best]),
-            "tokens": float(held.tokens[best]),
-            "loss": float(held.loss[best]),
-            "predicted": float(predicted_R[best]),
-            "interval": [float(low_R[best]), float(high_R[best])],
-            "inside": bool(inside_R[best]),
-            "half_width": float((high_R[best] - low_R[best]) / 2 / held.loss[best]),
-        },
-        "mean_absolute_error": float(np.abs(predicted_R / held.loss - 1).mean()),
-    }
-
-
-def _largest_budget(runs: Runs) -> tuple[Any, Any]:
-    groups: Sequence[Any] = budgets(runs.flops)
-    if len(groups) < 2 or len(runs) - len(groups[-1]) < FEWEST_ROWS:
-        raise ValueError(
-            f"a held-out check needs two budgets at least and {FEWEST_ROWS} rows below the largest; "
-            f"the table has {len(groups)} budgets and {len(runs)} rows"
-        )
-    return groups[-1], np.concatenate(groups[:-1])

@@ -13,7 +13,7 @@ from tasks.scaling.runs import Runs
 
 SAME_BUDGET = 0.10  # FLOPs that differ by less than this are one budget: tables round them
 FEWEST_SIZES, FEWEST_BUDGETS = 4, 2
-WINDOW = 8.0  # a parabola is a valley's bottom: sizes further from the best one than this are left out of it
+RISE = 1.10  # a parabola is a valley's bottom: rows whose loss is more than this times the lowest are left out of it
 _FEWEST_NEAR = 5
 
 
@@ -101,8 +101,8 @@ def _valley(runs: Runs, places: npt.NDArray[np.int64]) -> tuple[Valley | None, s
     if len(np.unique(runs.parameters[places])) < FEWEST_SIZES:
         return None, f"with fewer than {FEWEST_SIZES} sizes"
     centre = float(runs.parameters[places][np.argmin(runs.loss[places])])
-    distance = np.abs(np.log(runs.parameters[places] / centre))
-    near = places[distance <= max(np.log(WINDOW), np.sort(distance)[min(_FEWEST_NEAR, len(places)) - 1]) + 1e-9]
+    nearest = places[np.argsort(np.abs(np.log(runs.parameters[places] / centre)), kind="stable")[:_FEWEST_NEAR]]
+    near = places[(runs.loss[places] <= RISE * runs.loss[places].min()) | np.isin(places, nearest)]
     u_R, loss_R = np.log(runs.parameters[near] / centre), runs.loss[near]
     coefficients = _parabolas(u_R, loss_R, np.ones((1, len(near))))[0]
     bottom = _bottoms(coefficients[None])[0]

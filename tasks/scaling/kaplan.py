@@ -100,7 +100,8 @@ def _law(runs: Runs) -> tuple[Law, FloatArray]:
         n_c, d_c, alpha_n, alpha_d = (theta_SP[:, place, None] for place in range(4))
         alpha_d = np.where(alpha_d > 1e-4, alpha_d, np.nan)  # no law: such a step is never taken
         size_SR, text_SR = (alpha_n / alpha_d) * (n_c - x_R), d_c - y_R
-        inner_SR = np.logaddexp(size_SR, text_SR)
+        with np.errstate(invalid="ignore"):
+            inner_SR = np.logaddexp(size_SR, text_SR)
         share_SR = np.exp(size_SR - inner_SR)
         jacobian_SPR = np.stack(
             [

@@ -7,7 +7,7 @@ import numpy as np
 from tasks.scaling.descent import DELTA
 from tasks.scaling.envelope import EnvelopeFit
 from tasks.scaling.fit import KEYS, Approach, Fitted, named_row
-from tasks.scaling.isoflop import SAME_BUDGET, WINDOW, IsoFlopFit
+from tasks.scaling.isoflop import RISE, SAME_BUDGET, IsoFlopFit
 from tasks.scaling.kaplan import KaplanFit
 from tasks.scaling.laws import FloatArray
 from tasks.scaling.parametric import NAMES, ParametricFit
@@ -47,7 +47,7 @@ def _record(fitted: Fitted, name: str) -> dict[str, Any]:
         "dropped_rows": list(fitted.left_out),
         "columns": dict(rows.columns),
         "conventions": {**rows.conventions, **own["conventions"]},
-        "notes": list(rows.notes),
+        "notes": [*rows.notes, *own.get("notes", ())],
     }
 
 
@@ -67,6 +67,7 @@ def _parametric(fit: ParametricFit, runs: Runs) -> dict[str, Any]:
             "objective_by_bfgs": fit.second_objective,
             "largest_derivative": fit.gradient,
         },
+        "notes": _doubts(fit, runs),
         "samples": [[float(f"{value:.6g}") for value in _constants(theta)] for theta in thinned],
         "conventions": {
             "law": "L = E + A / N^alpha + B / D^beta",
@@ -75,6 +76,20 @@ def _parametric(fit: ParametricFit, runs: Runs) -> dict[str, Any]:
             "samples": "E, A, B, alpha, beta of some of the refits",
         },
     }
+
+
+def _doubts(fit: ParametricFit, runs: Runs) -> list[str]:
+    """Signs that the law does not hold on these rows, or that they cannot tell it."""
+    said = []
+    lowest = float(runs.loss.min())
+    if fit.law.E > lowest:
+        said.append(f"approach 3: E {fit.law.E:.3f} lies above the lowest loss {lowest:.3f}: the law does not describe "
+                    "these rows; fit one kind of run, or leave out the worst with --drop-highest")  # fmt: skip
+    if fit.law.E < 0.02 * lowest or min(fit.law.alpha, fit.law.beta) <= 0:
+        said.append(
+            "approach 3: the rows do not tell E, alpha and beta apart; take its optimum for no more than a guess"
+        )
+    return said
 
 
 def _constants(theta_P: FloatArray) -> tuple[float, ...]:
@@ -104,8 +119,8 @@ def _isoflop(fit: IsoFlopFit) -> dict[str, Any]:
         "budgets_left_out": fit.left_out,
         "conventions": {
             "law": "N_opt = coefficient C^exponent through the lowest points of parabolas L(ln N); the same for D",
-            "budgets": f"FLOPs within {SAME_BUDGET:.0%} are one budget; sizes beyond {WINDOW:g} times the best "
-            "one are not in its parabola",
+            "budgets": f"FLOPs within {SAME_BUDGET:.0%} are one budget; rows whose loss is more than {RISE:g} times its "
+            "lowest are not in its parabola",
             "intervals": "percentiles of refits of rows resampled within each budget",
         },
     }  # fmt: skip

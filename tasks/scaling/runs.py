@@ -226,5 +226,5 @@ def _without_empty(runs: Runs) -> Runs:
     for name, values in (("parameters", runs.parameters), ("tokens", runs.tokens), ("loss", runs.loss)):
         empty = np.isnan(values)
         if empty.any():
-            return _without_empty(runs.only(~empty, f"{name} is empty"))
+            return _without_empty(runs.only(~empty, f"{name} is empty or NaN"))
     return runs
