@@ -33,11 +33,9 @@ def fit_tables(document: Record, *, width: int = 80) -> RenderableType:
         parts += [_budgets(each, width)] if isinstance(each.get("budgets"), list) else []
         parts += [_outliers(each)] if each.get("outliers") else []
     if not single:
-        for key, each in document.items():
+        for each in document.values():
             if "refused" in each:
-                parts.append(
-                    Text(f"\n{key.replace('_', ' ')} was not fitted: {plain(each['refused'])}", style="yellow")
-                )
+                parts.append(Text(f"\nnot fitted: {plain(each['refused'])}", style="yellow"))
     if "held_out" in document:
         parts.append(_held_out(document["held_out"]))
     return Group(*parts, Text(), _conventions(done), Text())

@@ -103,13 +103,20 @@ def alternatives(found: Mapping[str, str], columns: Columns) -> list[str]:
     return said
 
 
-def numbers(cells: Sequence[Any], rows: Sequence[int], *, column: str, file: PurePath) -> FloatArray:
-    """The cells as numbers above 0, NaN where one is empty or NaN; ValueError names the first that is none by its row."""
+def numbers(
+    cells: Sequence[Any], rows: Sequence[int], *, column: str, file: PurePath, may_be_zero: bool = False
+) -> FloatArray:
+    """The cells as numbers above 0, NaN where one is empty or NaN; ValueError names the first that is none by its row.
+
+    A table of checkpoints may begin with untrained ones: with `may_be_zero` 0 counts as empty.
+    """
     found = np.full(len(cells), np.nan)
     for place, cell in enumerate(cells):
         if cell is None:
             continue
         number = to_number(cell)
+        if number == 0 and may_be_zero:
+            continue
         if number is None or math.isinf(number) or number <= 0:
             what = "is not a number" if number is None else "must be a finite number above 0"
             raise ValueError(

@@ -113,6 +113,7 @@ def _curves(runs: Runs) -> tuple[list[_Curve], str]:
             f"approach 1 needs training curves: at least {FEWEST_CURVES} sizes with two rows each; "
             f"the table has {len(curves)}"
         )
+    said += "; budgets whose best is the smallest or largest size are left out"
     return sorted(curves, key=lambda curve: curve.parameters), said
 
 

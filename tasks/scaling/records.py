@@ -16,6 +16,7 @@ from tasks.scaling.runs import Runs
 CONFIDENCE = 0.95
 MOST_SAMPLES = 250  # bootstrap samples that go into the record, for `plan` to draw its intervals from
 OUTLIERS = 5
+ALIKE = 0.98  # correlation of ln N and ln D beyond which a law of both is a guess
 OUTLYING = 3.0  # standard deviations, by the median absolute residual
 
 
@@ -82,13 +83,13 @@ def _doubts(fit: ParametricFit, runs: Runs) -> list[str]:
     """Signs that the law does not hold on these rows, or that they cannot tell it."""
     said = []
     lowest = float(runs.loss.min())
-    if fit.law.E > lowest:
+    if lowest < fit.law.E:
         said.append(f"approach 3: E {fit.law.E:.3f} lies above the lowest loss {lowest:.3f}: the law does not describe "
                     "these rows; fit one kind of run, or leave out the worst with --drop-highest")  # fmt: skip
-    if fit.law.E < 0.02 * lowest or min(fit.law.alpha, fit.law.beta) <= 0:
-        said.append(
-            "approach 3: the rows do not tell E, alpha and beta apart; take its optimum for no more than a guess"
-        )
+    alike = abs(float(np.corrcoef(np.log(runs.parameters), np.log(runs.tokens))[0, 1]))
+    if alike > ALIKE:
+        said.append(f"approach 3: parameters and tokens go together in these rows (correlation {alike:.3f}): what size "
+                    "gives and what text gives cannot be told apart")  # fmt: skip
     return said
 
 
@@ -136,7 +137,7 @@ def _envelope(fit: EnvelopeFit) -> dict[str, Any]:
         "flops": [float(fit.flops.min()), float(fit.flops.max())],
         "conventions": {
             "law": "N_opt = coefficient C^exponent through the lowest curve at each of many budgets; the same for D",
-            "curves": fit.said + "; budgets whose best is the smallest or largest size are left out",
+            "curves": fit.said,
             "intervals": "percentiles of refits of resampled curves" if fit.curves else "of resampled rows",
         },
     }

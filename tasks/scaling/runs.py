@@ -90,7 +90,11 @@ def read_runs(
     cells, rows, dropped = _filtered(cells, rows, where, path)
     found = guess(cells, columns or {}, path)
     cells, rows, metric = _one_metric(cells, rows, found, path)
-    read = {role: numbers(cells[name], rows, column=name, file=path) for role, name in found.items() if role != "run"}
+    read = {
+        role: numbers(cells[name], rows, column=name, file=path, may_be_zero=role in ("tokens", "flops"))
+        for role, name in found.items()
+        if role != "run"
+    }
     loss, loss_said = _losses(read, found, unit, metric)
     sizes, flops_said = _sizes(read)
     run, curves = _run_numbers(cells, found)
@@ -223,8 +227,11 @@ def _family_columns(columns: Columns, found: Mapping[str, str]) -> list[str]:
 
 
 def _without_empty(runs: Runs) -> Runs:
-    for name, values in (("parameters", runs.parameters), ("tokens", runs.tokens), ("loss", runs.loss)):
-        empty = np.isnan(values)
-        if empty.any():
-            return _without_empty(runs.only(~empty, f"{name} is empty or NaN"))
+    for name, reason in (
+        ("parameters", "parameters are empty or NaN"),
+        ("tokens", "tokens are empty, NaN or 0 (untrained)"),
+        ("flops", "FLOPs are empty, NaN or 0 (untrained)"),
+        ("loss", "loss is empty or NaN"),
+    ):
+        runs = runs.only(~np.isnan(getattr(runs, name)), reason)
     return runs
