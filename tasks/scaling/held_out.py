@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.scaling.isoflop import budgets
+from tasks.scaling.laws import FloatArray
 from tasks.scaling.parametric import FEWEST_ROWS, fit_parametric
 from tasks.scaling.runs import Runs
 
@@ -13,7 +14,9 @@ CONFIDENCE = 0.95
 _FEWEST_NEAR = 5
 
 
-def held_out(runs: Runs, *, bootstraps: int = 500, seed: int = 0) -> dict[str, Any]:
+def held_out(
+    runs: Runs, *, starts_SP: FloatArray | None = None, bootstraps: int = 500, seed: int = 0
+) -> dict[str, Any]:
     """Fit approach 3 to all budgets but the largest, foretell that one's runs, and say how far off it was.
 
     A run's interval covers the law's own doubt (refits) and a run's scatter: residuals of the third of the fitted rows
@@ -22,7 +25,7 @@ def held_out(runs: Runs, *, bootstraps: int = 500, seed: int = 0) -> dict[str, A
     if bootstraps < 1:
         raise ValueError("a held-out check needs refits for its interval: at least 1 bootstrap sample")
     large, small = _largest_budget(runs)
-    fit = fit_parametric(runs.only(small), bootstraps=bootstraps, seed=seed)
+    fit = fit_parametric(runs.only(small), starts_SP=starts_SP, bootstraps=bootstraps, seed=seed)
     random = np.random.default_rng((seed, 1))
     held = runs.only(large)
     fitted = runs.only(small)

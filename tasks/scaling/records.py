@@ -16,6 +16,7 @@ from tasks.scaling.runs import Runs
 CONFIDENCE = 0.95
 MOST_SAMPLES = 250  # bootstrap samples that go into the record, for `plan` to draw its intervals from
 OUTLIERS = 5
+NO_FLOOR = 0.01  # of the lowest loss
 ALIKE = 0.98  # correlation of ln N and ln D beyond which a law of both is a guess
 OUTLYING = 3.0  # standard deviations, by the median absolute residual
 
@@ -86,6 +87,8 @@ def _doubts(fit: ParametricFit, runs: Runs) -> list[str]:
     if lowest < fit.law.E:
         said.append(f"approach 3: E {fit.law.E:.3f} lies above the lowest loss {lowest:.3f}: the law does not describe "
                     "these rows; fit one kind of run, or leave out the worst with --drop-highest")  # fmt: skip
+    if NO_FLOOR * lowest > fit.law.E:
+        said.append("approach 3: E came out as nothing: these rows show no floor under the loss")
     alike = abs(float(np.corrcoef(np.log(runs.parameters), np.log(runs.tokens))[0, 1]))
     if alike > ALIKE:
         said.append(f"approach 3: parameters and tokens go together in these rows (correlation {alike:.3f}): what size "

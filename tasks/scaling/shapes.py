@@ -9,7 +9,7 @@ from tasks.training.mfu import flops_per_token
 SMALL_WIDTH, SMALL_HEAD, HEAD = 512, 32, 64
 NARROWEST, WIDEST, MOST_LAYERS = 64, 16_384, 128
 FEED_FORWARD_STEP = 64  # SwiGLU's hidden width, about 8/3 of the model's, in steps of this
-CLOSE = 0.04  # of two shapes this close to the wanted size the better proportioned is taken
+CLOSE, OFF_PRICE = 0.04, 20.0  # a size this close is as wanted; beyond it counts for more than a shape's proportions
 SHORT_CONTEXT, CONTEXT, SHORT_BELOW = 256, 1024, 30e6
 
 
@@ -45,12 +45,12 @@ def closest_shape(parameters: float, *, vocabulary: int, embeddings: bool = True
         raise ValueError("a shape needs a size and a vocabulary above 0")
     context = SHORT_CONTEXT if parameters < SHORT_BELOW else CONTEXT
 
-    def rank(sized: Sized) -> tuple[float, float]:
+    def price(sized: Sized) -> float:
         count = sized.parameters if embeddings else sized.body
         off = abs(math.log(count / parameters))
-        return max(off, CLOSE), _disproportion(sized) + (0 if off <= CLOSE else off)
+        return _disproportion(sized) + OFF_PRICE * max(0.0, off - CLOSE)
 
-    return min(_shapes(vocabulary, context), key=rank)
+    return min(_shapes(vocabulary, context), key=price)
 
 
 def _shapes(vocabulary: int, context: int) -> Iterator[Sized]:
