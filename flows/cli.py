@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     _data_commands(commands)
     _generations_command(commands)
     _tokenizer_commands(commands)
+    _scaling_commands(commands)
     chat = _add(commands, "chat", chat_command, "talk to a model in the terminal", "espalier chat")
     chat.add_argument("model", nargs="?", default="production", help="an alias, name or digest (default: production)")
     chat.add_argument("--once", metavar="TEXT", help="answer one message and exit")
@@ -210,6 +211,71 @@ def _tokenizer_commands(commands: Any) -> None:
     _json(export, '{"folder", "vocabulary"}')
 
 
+def _scaling_commands(commands: Any) -> None:
+    scaling = commands.add_parser(
+        "scaling", help="fit scaling laws, plan by them", epilog="example: espalier scaling plan --flops 1e18"
+    )
+    verbs = scaling.add_subparsers(title="scaling commands", required=True, metavar="VERB")
+    _scaling_fit(verbs)
+    _scaling_plan(verbs)
+
+
+def _scaling_fit(verbs: Any) -> None:
+    fit = _add(
+        verbs, "fit", scaling_fit, "fit scaling laws to a table of runs (parameters, tokens, loss)",
+        "espalier scaling fit runs.csv --columns parameters=N,tokens=D,loss=L --approach 3",
+    )  # fmt: skip
+    fit.add_argument(
+        "table", help="CSV (also .csv.gz), Parquet or JSON lines; a row a run, or a row a point of its curve"
+    )
+    fit.add_argument(
+        "--columns", metavar="ROLE=COLUMN,...",
+        help="whose column is which: parameters, tokens, flops, loss or perplexity, run; the usual names are guessed",
+    )  # fmt: skip
+    fit.add_argument(
+        "--where", action="append", default=[], metavar="COLUMN=VALUE", help="take these rows alone; may be repeated"
+    )
+    fit.add_argument(
+        "--approach", choices=("1", "2", "3", "kaplan", "all"), default="all",
+        help="Chinchilla's envelope (1), iso-FLOP parabolas (2), parametric law (3), Kaplan's laws (default: all)",
+    )  # fmt: skip
+    fit.add_argument(
+        "--drop-highest", type=int, default=0, metavar="K", help="leave out the K rows of the highest loss"
+    )
+    fit.add_argument(
+        "--loss-unit", choices=("auto", "nats", "bits"), default="auto", help="of the loss (default: auto)"
+    )
+    fit.add_argument("--bootstraps", type=int, default=1000, metavar="K", help="refits for intervals (default: 1000)")
+    fit.add_argument("--seed", type=int, default=0, help="of the resampling (default: 0)")
+    fit.add_argument("--hold-out", action="store_true", help="also fit without the largest budget and foretell it")
+    fit.add_argument("--plots", metavar="FOLDER", help="draw PNG figures there")
+    _json(fit, '{"E", "A", "B", "alpha", "beta", "exponents", ...}, or {"approach_1": ..., "kaplan": ...} of all')
+
+
+def _scaling_plan(verbs: Any) -> None:
+    plan = _add(
+        verbs, "plan", scaling_plan, "say which size and how much text a budget is best spent on",
+        "espalier scaling plan --hours 10 --hardware h200 --recipe mine.yaml",
+    )  # fmt: skip
+    budget = plan.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--flops", type=float, help="the budget, for example 1e18")
+    budget.add_argument("--hours", type=float, help="the budget as time on --hardware")
+    plan.add_argument("--hardware", metavar="BOARD", help="a100, h100 or h200")
+    plan.add_argument(
+        "--mfu", type=float, default=0.4, help="the share of its bf16 peak that is reached (default: 0.4)"
+    )
+    plan.add_argument("--fit", metavar="FILE", help="of `espalier scaling fit --json` (default: published constants)")
+    plan.add_argument(
+        "--tokens-per-parameter-cap",
+        type=float,
+        metavar="RATIO",
+        help="at most so many tokens a parameter: text is scarce",
+    )
+    plan.add_argument("--recipe", metavar="FILE", help="write a recipe of the optimum to this .yaml file")
+    plan.add_argument("--vocabulary", type=int, metavar="N", help="of its tokenizer (default: params.yaml's default)")
+    _json(plan, '{"flops", "optimum": {...}, "beside": [...], "over_trained": [...], "recipe"}')
+
+
 def run_command(options: argparse.Namespace) -> int:
     from flows.main_job import run
 
@@ -307,6 +373,20 @@ def tokenizers_export(options: argparse.Namespace) -> int:
     from flows.tokenizer_commands import export
 
     return export(options.tokenizer, options.folder, as_json=options.json)
+
+
+def scaling_fit(options: argparse.Namespace) -> int:
+    from flows.scaling_commands import fit
+
+    return fit(options)
+
+
+def scaling_plan(options: argparse.Namespace) -> int:
+    if options.hours and not options.hardware:
+        raise ValueError("--hours: name the board too, for example --hardware h200")
+    from flows.scaling_commands import plan
+
+    return plan(options)
 
 
 def chat_command(options: argparse.Namespace) -> int:
