@@ -43,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     _service_commands(commands)
     _model_commands(commands)
     _data_commands(commands)
+    _scaling_commands(commands)
     chat = _add(commands, "chat", chat_command, "talk to a model in the terminal", "espalier chat")
     chat.add_argument("model", nargs="?", default="production", help="an alias, name or digest (default: production)")
     chat.add_argument("--once", metavar="TEXT", help="answer one message and exit")
@@ -147,6 +148,28 @@ def _data_commands(commands: Any) -> None:
         _json(command, '{"corpora": {NAME: {"sources": [...]}}}')
 
 
+def _scaling_commands(commands: Any) -> None:
+    scaling = commands.add_parser(
+        "scaling", help="how ability grows with size", epilog="example: espalier scaling emergence"
+    )
+    verbs = scaling.add_subparsers(title="scaling commands", required=True, metavar="VERB")
+    _emergence_command(verbs)
+
+
+def _emergence_command(verbs: Any) -> None:
+    command = _add(
+        verbs, "emergence", scaling_emergence, "train small decoders and say which abilities are emergent",
+        "espalier scaling emergence --minutes 12",
+    )  # fmt: skip
+    command.add_argument("--family", default="arithmetic", help="arithmetic or letters (default: arithmetic)")
+    command.add_argument("--minutes", type=float, default=12.0, help="time for all of it (default: 12)")
+    command.add_argument("--steps", type=int, default=0, help="steps of each training, instead of --minutes")
+    command.add_argument("--sizes", default="", help="of 4k, 11k, 28k, 93k, 273k, 857k, 1.6m, separated by commas")
+    command.add_argument("--seeds", type=int, default=3, help="trainings of each size (default: 3)")
+    command.add_argument("--plots", metavar="FOLDER", help="where the figures go (default: beside the trainings)")
+    _json(command, '{"rows": [...], "verdicts": [...], "scratchpad": [...], "plots": [...]}')
+
+
 def run_command(options: argparse.Namespace) -> int:
     from flows.main_job import run
 
@@ -229,6 +252,15 @@ def data_list(options: argparse.Namespace) -> int:
     from flows.data_commands import list_corpora
 
     return list_corpora(as_json=options.json)
+
+
+def scaling_emergence(options: argparse.Namespace) -> int:
+    from flows.emergence_commands import emergence
+
+    return emergence(
+        family=options.family, minutes=options.minutes, steps=options.steps, sizes=options.sizes, seeds=options.seeds,
+        plots_folder=options.plots, as_json=options.json,
+    )  # fmt: skip
 
 
 def chat_command(options: argparse.Namespace) -> int:

@@ -1,0 +1,84 @@
+"""The study of emergence in order: how many steps the time allows, then every training in a process of its own."""
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import replace
+from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
+from typing import Any
+
+from flows.display import Display
+from tasks.emergence.schedule import seconds_per_step, steps_within
+from tasks.emergence.study import Part, StudyConfig, parameters_of, parts, run, steps_made
+
+STAGE = "emergence"
+LOOKED_EVERY_SECONDS = 1.0
+
+
+def study(config: StudyConfig, *, minutes: float, steps: int, root: Path, display: Display) -> list[dict[str, Any]]:
+    """Train and measure what is not finished yet, each training in a folder of its own in `root`; all records."""
+    began = time.monotonic()
+    with _workers() as pool:
+        what = f"{len(config.sizes)} sizes x {config.seeds} seeds of {config.family}"
+        display.stage_started(STAGE, f"{what}, in {root}")
+        config = replace(config, steps=steps or _planned(pool, config, root, minutes))
+        records = _trained(pool, parts(config, root), display)
+    display.stage_ended(STAGE, "done", f"{config.steps:,} steps each", time.monotonic() - began)
+    return records
+
+
+def _workers() -> ProcessPoolExecutor:
+    """A process a core, each with one thread: that is faster for products this small than all cores on one training."""
+    return ProcessPoolExecutor(_cores(), mp_context=get_context("spawn"), initializer=_die_with_parent)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _die_with_parent() -> None:
+    """A worker whose parent was killed ends too; what it had trained lies in its checkpoints."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _planned(pool: ProcessPoolExecutor, config: StudyConfig, root: Path, minutes: float) -> int:
+    """The number of steps that fits the time, measured once: the same command later goes on with the same number."""
+    asked = f"{config} {minutes}"
+    path = root / f"steps-{hashlib.sha256(asked.encode()).hexdigest()[:12]}"
+    if path.exists():
+        return int(path.read_text(encoding="utf-8"))
+    paces = list(pool.map(seconds_per_step, config.sizes, [config] * len(config.sizes)))
+    steps = steps_within(paces, seeds=config.seeds, workers=_cores(), seconds=60 * minutes)
+    root.mkdir(parents=True, exist_ok=True)
+    path.write_text(str(steps), encoding="utf-8")
+    return steps
+
+
+def _trained(pool: ProcessPoolExecutor, all_parts: Sequence[Part], display: Display) -> list[dict[str, Any]]:
+    """The record of every part, in rising size; the bar counts steps, weighed by what a step of that size costs."""
+    futures: dict[Future[dict[str, Any]], Part] = {pool.submit(run, part): part for part in all_parts}
+    pending = set(futures)
+    while pending:
+        done, pending = wait(pending, timeout=LOOKED_EVERY_SECONDS, return_when=FIRST_COMPLETED)
+        for future in done:
+            part, record = futures[future], future.result()
+            display.note(f"{part.size}, seed {part.seed}: loss {record['train_loss']:.3f}")
+        display.progress(STAGE, *_progress(all_parts))
+    return sorted((future.result() for future in futures), key=lambda each: (each["parameters"], each["seed"]))
+
+
+def _progress(all_parts: Sequence[Part]) -> tuple[int, int]:
+    weights = {part.size: max(1, parameters_of(part.size) // 1000) for part in all_parts}
+    made = sum(weights[part.size] * steps_made(part) for part in all_parts)
+    return made, sum(weights[part.size] * part.config.steps for part in all_parts)
