@@ -1,6 +1,7 @@
 """The study of emergence in order: how many steps the time allows, then every training in a process of its own."""
 
 import hashlib
+import json
 import os
 import threading
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.display import Display
-from tasks.emergence.schedule import seconds_per_step, steps_within
+from tasks.emergence.schedule import precision_for, seconds_per_step, steps_within
 from tasks.emergence.study import Part, StudyConfig, parameters_of, parts, run, steps_made
 
 STAGE = "emergence"
@@ -25,7 +26,7 @@ def study(config: StudyConfig, *, minutes: float, steps: int, root: Path, displa
     with _workers() as pool:
         what = f"{len(config.sizes)} sizes x {config.seeds} seeds of {config.family}"
         display.stage_started(STAGE, f"{what}, in {root}")
-        config = replace(config, steps=steps or _planned(pool, config, root, minutes))
+        config = _planned(pool, config, root, minutes, steps)
         records = _trained(pool, parts(config, root), display)
     display.stage_ended(STAGE, "done", f"{config.steps:,} steps each", time.monotonic() - began)
     return records
@@ -52,21 +53,22 @@ def _die_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _planned(pool: ProcessPoolExecutor, config: StudyConfig, root: Path, minutes: float) -> int:
-    """The number of steps that fits the time, measured once: the same command later goes on with the same number."""
-    asked = f"{config} {minutes}"
-    path = root / f"steps-{hashlib.sha256(asked.encode()).hexdigest()[:12]}"
-    if path.exists():
-        return int(path.read_text(encoding="utf-8"))
-    paces = list(pool.map(seconds_per_step, config.sizes, [config] * len(config.sizes)))
-    steps = steps_within(paces, seeds=config.seeds, workers=_cores(), seconds=60 * minutes)
-    root.mkdir(parents=True, exist_ok=True)
-    path.write_text(str(steps), encoding="utf-8")
-    return steps
+def _planned(pool: ProcessPoolExecutor, config: StudyConfig, root: Path, minutes: float, steps: int) -> StudyConfig:
+    """With steps that fit the time and this machine's precision, both found once: the same command later goes on so."""
+    asked = f"{config} {minutes} {steps}"
+    path = root / f"plan-{hashlib.sha256(asked.encode()).hexdigest()[:12]}.json"
+    if not path.exists():
+        config = replace(config, precision=pool.submit(precision_for, config).result())
+        if not steps:
+            paces = list(pool.map(seconds_per_step, config.sizes, [config] * len(config.sizes)))
+            steps = steps_within(paces, seeds=config.seeds, workers=_cores(), seconds=60 * minutes)
+        root.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"steps": steps, "precision": config.precision}), encoding="utf-8")
+    return replace(config, **json.loads(path.read_text(encoding="utf-8")))
 
 
 def _trained(pool: ProcessPoolExecutor, all_parts: Sequence[Part], display: Display) -> list[dict[str, Any]]:
-    """The record of every part, in rising size; the bar counts steps, weighed by what a step of that size costs."""
+    """The record of every part, in rising size; the bar counts steps, weighed by the size."""
     futures: dict[Future[dict[str, Any]], Part] = {pool.submit(run, part): part for part in all_parts}
     pending = set(futures)
     while pending:
@@ -74,7 +76,9 @@ def _trained(pool: ProcessPoolExecutor, all_parts: Sequence[Part], display: Disp
         for future in done:
             part, record = futures[future], future.result()
             display.note(f"{part.size}, seed {part.seed}: loss {record['train_loss']:.3f}")
-        display.progress(STAGE, *_progress(all_parts))
+        made, steps = _progress(all_parts)
+        if made < steps:
+            display.progress(STAGE, made, steps)
     return sorted((future.result() for future in futures), key=lambda each: (each["parameters"], each["seed"]))
 
 

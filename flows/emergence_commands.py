@@ -8,6 +8,8 @@ from typing import Any
 from flows.cli import print_json
 from infra.settings import apply_environment, load_settings
 
+SHARES = {"arithmetic": 2 / 3, "letters": 1 / 3}  # of the time; what is learned from letters is learned sooner
+
 
 def emergence(
     *, family: str, minutes: float, steps: int, sizes: str, seeds: int, plots_folder: str | None, as_json: bool
@@ -22,9 +24,14 @@ def emergence(
     from tasks.emergence.study import DEFAULT_SIZES, StudyConfig
 
     names = tuple(sorted({name.strip() for name in sizes.split(",")})) if sizes else DEFAULT_SIZES
-    config = StudyConfig(family=family, sizes=names, seeds=seeds)
-    root = settings.home / "emergence"
-    records = study(config, minutes=minutes, steps=steps, root=root, display=Display())
+    shares = SHARES if family == "all" else {family: 1.0}
+    configs = {each: StudyConfig(family=each, sizes=names, seeds=seeds) for each in shares}
+    root, display = settings.home / "emergence", Display()
+    records = [
+        record
+        for each, config in configs.items()
+        for record in study(config, minutes=minutes * shares[each], steps=steps, root=root, display=display)
+    ]
     return _shown(records, Path(plots_folder) if plots_folder else root, as_json=as_json)
 
 
@@ -32,14 +39,10 @@ def _shown(records: Sequence[Mapping[str, Any]], folder: Path, *, as_json: bool)
     from tasks.emergence import plots, report
 
     verdicts = report.verdicts(records)
-    document = {
-        "rows": report.rows(records),
-        "verdicts": verdicts,
-        "scratchpad": report.scratchpad_effects(records),
-        "plots": [str(path) for path in plots.draw(records, verdicts, folder)],
-    }
+    rows, effects = report.rows(records), report.scratchpad_effects(records)
+    figures = plots.draw(records, verdicts, folder)
     if as_json:
-        print_json(document)
+        print_json({"rows": rows, "verdicts": verdicts, "scratchpad": effects, "plots": list(map(str, figures))})
         return 0
     from rich.console import Console
     from rich.text import Text
@@ -47,8 +50,8 @@ def _shown(records: Sequence[Mapping[str, Any]], folder: Path, *, as_json: bool)
     from flows.emergence_tables import effects_table, verdicts_table
 
     console = Console(file=sys.stdout, highlight=False)
-    console.print(verdicts_table(document["rows"], verdicts))
-    console.print(effects_table(document["scratchpad"]))
-    for path in document["plots"]:
+    console.print(verdicts_table(rows, verdicts))
+    console.print(effects_table(effects))
+    for path in figures:
         console.print(Text(f"figure: {path}"), soft_wrap=True)
     return 0

@@ -40,8 +40,12 @@ def rows(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def abilities_of(records: Sequence[Record]) -> list[Ability]:
-    found = records[0]["abilities"] if records else []
-    return [Ability(name=each["name"], digits=each["digits"], mode=each["mode"]) for each in found]
+    found = [
+        Ability(name=each["name"], digits=each["digits"], mode=each["mode"])
+        for record in records
+        for each in record["abilities"]
+    ]
+    return list(dict.fromkeys(found))
 
 
 def scores(records: Sequence[Record], ability: Ability, measure: str) -> tuple[list[int], Array] | None:

@@ -1,21 +1,29 @@
-"""How many steps a study can make in the time that it is given, measured on this machine before it begins."""
+"""How a study uses its machine and time: the precision, and how many steps fit, measured before it begins."""
 
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from tasks.emergence.item_batches import ItemBatches
-from tasks.emergence.study import CONTEXT, StudyConfig, build, training_config
+from tasks.emergence.study import CONTEXT, StudyConfig, build, parameters_of, training_config
 from tasks.training.checkpoints import Checkpoints
 from tasks.training.engine import TrainState, train
-from tasks.training.machine import Runtime
+from tasks.training.machine import Runtime, decide
 from tasks.training.objectives import NextToken
 
 TIMED_STEPS, FIRST_STEPS = 8, 3
 MOST_STEPS = 20_000
 MEASURING_SHARE = 0.15  # of the whole time, for the answers to the questions at the end and the start of processes
+
+
+def precision_for(config: StudyConfig) -> Literal["fp32", "bf16"]:
+    """What this machine computes the largest size in; one for all of them, or the sizes would differ by it too."""
+    model = build(max(config.sizes, key=parameters_of), 0)
+    runtime = Runtime(device="cpu", threads=1)
+    return decide(runtime, model, batch_sequences=config.rows, sequence_tokens=CONTEXT).precision
 
 
 def seconds_per_step(size: str, config: StudyConfig) -> float:
@@ -34,7 +42,7 @@ def seconds_per_step(size: str, config: StudyConfig) -> float:
             ItemBatches(config.abilities, rows=config.rows, row_tokens=CONTEXT, seed=0),
             short,
             checkpoints=Checkpoints(Path(folder), identity="pace"),
-            runtime=Runtime(device="cpu", threads=1),
+            runtime=Runtime(device="cpu", threads=1, precision=config.precision),
             seed=0,
             sequence_tokens=CONTEXT,
             hooks=[note],

@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -48,18 +48,19 @@ SIZES: Mapping[str, LlamaShape] = {
     "857k": _shape(4, 128, 4),
     "1.6m": _shape(6, 144, 4),
 }
-DEFAULT_SIZES = ("11k", "28k", "93k", "273k", "857k")
+DEFAULT_SIZES = ("4k", "11k", "28k", "93k", "273k", "857k")
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
-    """What decides the figures; `steps` is the same for every size, and so are rows, tokens and the learning rate."""
+    """What decides the figures: steps, rows, precision and learning rate are the same for every size, N alone differs."""
 
     family: str = "arithmetic"
     sizes: tuple[str, ...] = DEFAULT_SIZES
     seeds: int = 3
     steps: int = 1000
-    rows: int = 32
+    rows: int = 16
+    precision: Literal["fp32", "bf16"] = "fp32"
     learning_rate: float = 0.01
     warmup_steps: int = 20
     test_items: int = 200
@@ -163,7 +164,7 @@ def _train(part: Part, hooks: Sequence[Hook]) -> dict[str, Any]:
         checkpoints=Checkpoints(
             part.folder, identity=part.identity, kept=2, lease=lease, environment=environment()
         ),
-        runtime=Runtime(device="cpu", threads=1),  # products this small are not shared out
+        runtime=Runtime(device="cpu", threads=1, precision=config.precision),  # products this small are not shared out
         seed=part.seed,
         sequence_tokens=CONTEXT,
         hooks=[*hooks, StepFile(part.folder)],
@@ -174,7 +175,6 @@ def _train(part: Part, hooks: Sequence[Hook]) -> dict[str, Any]:
         "tokens": outcome.state.tokens,
         "train_seconds": round(outcome.state.seconds, 2),
         "train_loss": outcome.metrics.get("loss"),
-        "precision": outcome.decided.precision,
         "events": list(outcome.events),
     }
 

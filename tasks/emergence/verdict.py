@@ -95,7 +95,9 @@ def judge(exact: Curve, smooth: Curve, others: Mapping[str, Curve] | None = None
         return Verdict(verdict="not resolved", reason=f"fewer than {FEWEST_SIZES} sizes", shapes={})
     shapes = {name: shape(curve) for name, curve in curves.items()}
     if exact.means[0] > THERE_ALREADY:
-        return Verdict(verdict="not resolved", reason="the smallest size can do it already; add smaller ones", shapes=shapes)
+        return Verdict(
+            verdict="not resolved", reason="the smallest size can do it already; add smaller ones", shapes=shapes
+        )
     named, reason = _decide(shapes["exact_match"], shapes["token_nats"], items)
     return Verdict(verdict=named, reason=reason, shapes=shapes)
 

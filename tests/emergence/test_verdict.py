@@ -44,12 +44,12 @@ def test_a_linear_ability_is_smooth(seed: int) -> None:
 
 
 def test_the_error_rates_of_the_test_itself() -> None:
-    """Over 60 draws: a straight line is called sharp at most once, a jump of the measure is seen nearly always."""
-    lines = [verdict_of(planted(linear, tokens=1, seed=seed, items=200)).verdict for seed in range(60)]
-    jumps = [verdict_of(planted(power_law, seed=seed, items=200)).verdict for seed in range(60)]
-    assert lines.count("smooth") >= 54
-    assert lines.count("metric-induced") + lines.count("sharp under both") <= 1
-    assert jumps.count("metric-induced") >= 54
+    """Over 30 draws: a straight line is never called sharp, a jump of the measure is seen nearly always."""
+    lines = [verdict_of(planted(linear, tokens=1, seed=seed, items=200)).verdict for seed in range(30)]
+    jumps = [verdict_of(planted(power_law, seed=seed, items=200)).verdict for seed in range(30)]
+    assert lines.count("smooth") >= 27
+    assert lines.count("metric-induced") + lines.count("sharp under both") == 0
+    assert jumps.count("metric-induced") >= 27
 
 
 @pytest.mark.parametrize("p", [0.3, 0.6, 0.9])
@@ -96,14 +96,17 @@ def test_the_missed_share_by_hand() -> None:
 
 
 def test_an_interval_is_wide_enough_for_both_seeds_and_items() -> None:
-    """Scores = luck of the seed + luck of the item: the standard error is sqrt(1/S + 1/I) of a unit, here S = 4, I = 100."""
+    """Luck of the seed plus luck of the item: of 95 % intervals of only 4 seeds about 86 % hold the truth, by Student's t.
+
+    Over items alone (a bootstrap that forgets the seeds) it would be one in six.
+    """
     inside = 0
-    for trial in range(200):
+    for trial in range(100):
         generator = np.random.default_rng(trial)
         scores = generator.standard_normal((4, 1)) + generator.standard_normal((1, 100))
         _, low, high = interval(scores)
         inside += low <= 0.0 <= high
-    assert 0.85 <= inside / 200 <= 0.98
+    assert 75 <= inside <= 97
 
 
 def test_equal_scores_have_no_interval() -> None:
