@@ -161,9 +161,7 @@ def _emergence_command(verbs: Any) -> None:
         verbs, "emergence", scaling_emergence, "train small decoders and say which abilities are emergent",
         "espalier scaling emergence --minutes 12",
     )  # fmt: skip
-    command.add_argument(
-        "--family", default="all", help="arithmetic, letters or all, models of their own each (default: all)"
-    )
+    command.add_argument("--family", default="all", help="arithmetic, letters or all (default: all)")
     command.add_argument("--minutes", type=float, default=12.0, help="time for all of it (default: 12)")
     command.add_argument("--steps", type=int, default=0, help="steps of each training, instead of --minutes")
     command.add_argument("--sizes", default="", help="of 4k, 11k, 28k, 93k, 273k, 857k, 1.6m, separated by commas")

@@ -5,10 +5,11 @@ import json
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import replace
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import active_children, connection, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,21 @@ def study(config: StudyConfig, *, minutes: float, steps: int, root: Path, displa
     return records
 
 
-def _workers() -> ProcessPoolExecutor:
-    """A process a core, each with one thread: that is faster for products this small than all cores on one training."""
-    return ProcessPoolExecutor(_cores(), mp_context=get_context("spawn"), initializer=_die_with_parent)
+@contextmanager
+def _workers() -> Iterator[ProcessPoolExecutor]:
+    """A process a core, each with one thread: that is faster for products this small than all cores on one training.
+
+    What ends the study early ends them at once: a pool would else wait for every training that it was given.
+    """
+    pool = ProcessPoolExecutor(_cores(), mp_context=get_context("spawn"), initializer=_die_with_parent)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for worker in active_children():
+            worker.terminate()
+        raise
+    pool.shutdown()
 
 
 def _cores() -> int:
@@ -68,18 +81,23 @@ def _planned(pool: ProcessPoolExecutor, config: StudyConfig, root: Path, minutes
 
 
 def _trained(pool: ProcessPoolExecutor, all_parts: Sequence[Part], display: Display) -> list[dict[str, Any]]:
-    """The record of every part, in rising size; the bar counts steps, weighed by the size."""
-    futures: dict[Future[dict[str, Any]], Part] = {pool.submit(run, part): part for part in all_parts}
+    """The record of every part, in rising size; what is finished is read, the bar counts steps, weighed by the size."""
+    known = {part: part.record() for part in all_parts}
+    records = [record for record in known.values() if record is not None]
+    futures: dict[Future[dict[str, Any]], Part] = {
+        pool.submit(run, part): part for part, record in known.items() if record is None
+    }
     pending = set(futures)
     while pending:
         done, pending = wait(pending, timeout=LOOKED_EVERY_SECONDS, return_when=FIRST_COMPLETED)
         for future in done:
             part, record = futures[future], future.result()
+            records.append(record)
             display.note(f"{part.size}, seed {part.seed}: loss {record['train_loss']:.3f}")
         made, steps = _progress(all_parts)
         if made < steps:
             display.progress(STAGE, made, steps)
-    return sorted((future.result() for future in futures), key=lambda each: (each["parameters"], each["seed"]))
+    return sorted(records, key=lambda each: (each["parameters"], each["seed"]))
 
 
 def _progress(all_parts: Sequence[Part]) -> tuple[int, int]:

@@ -41,7 +41,9 @@ def _cell(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def effects_table(effects: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """What the scratchpad adds to exact match, by problem and size."""
+    """What the scratchpad adds to exact match, by problem and size; nothing where no ability has one."""
+    if not effects:
+        return Group()
     sizes = sorted({effect["parameters"] for effect in effects})
     table = _table("scratchpad - direct", *map(short, sizes))
     for name, digits in dict.fromkeys((effect["ability"], effect["digits"]) for effect in effects):

@@ -5,9 +5,11 @@ Shapes: K sizes, S seeds, I items, L tokens.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from tasks.emergence.study import parameters_of
 from tasks.emergence.verdict import Array, Curve
 
 SIZES = (1_000_000, 4_000_000, 16_000_000, 64_000_000, 256_000_000, 1_024_000_000)
@@ -60,3 +62,27 @@ def step(n: float) -> float:
 def linear(n: float) -> float:
     """From 0.05 to 0.95 along log N."""
     return 0.05 + 0.9 * float(np.log(n / SIZES[0]) / np.log(SIZES[-1] / SIZES[0]))
+
+
+def planted_records() -> list[dict[str, Any]]:
+    """Four sizes x two seeds of 3-digit addition: direct a jump at the third, scratchpad there from the second on."""
+    records = []
+    for place, size in enumerate(("4k", "11k", "28k", "93k")):
+        for seed in range(2):
+            abilities = [
+                _ability("direct", exact=[0.0, 0.0, 1.0, 1.0][place], nats=[2.3, 2.2, 0.1, 0.05][place]),
+                _ability("scratchpad", exact=[0.0, 1.0, 1.0, 1.0][place], nats=[2.3, 0.1, 0.1, 0.05][place]),
+            ]
+            records.append(
+                {
+                    "size": size, "seed": seed, "parameters": parameters_of(size),
+                    "non_embedding_parameters": 1, "abilities": abilities,
+                }
+            )  # fmt: skip
+    return records
+
+
+def _ability(mode: str, *, exact: float, nats: float, n: int = 50) -> dict[str, Any]:
+    scores = {"exact": [exact] * n, "nats": [nats] * n, "distance": [3.0 * (1 - exact)] * n, "brier": []}
+    train = {"n": 2, "exact_match": 1.0, "token_nats": 0.0}
+    return {"name": "addition", "digits": 3, "mode": mode, "scores": scores, "train": train}

@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from planted import planted_records
 
 from tasks.emergence import plots, report, study
 from tasks.emergence.schedule import longest_lane, precision_for, seconds_per_step, steps_within
@@ -99,30 +99,6 @@ def test_lanes_by_hand() -> None:
 def test_the_pace_is_measured_on_real_steps() -> None:
     assert 0 < seconds_per_step("4k", replace(TINY, rows=2)) < 5
     assert precision_for(TINY) in ("fp32", "bf16")
-
-
-def planted_records() -> list[dict[str, Any]]:
-    """Four sizes x two seeds of 3-digit addition: direct a jump at the third, scratchpad there from the second on."""
-    records = []
-    for place, size in enumerate(("4k", "11k", "28k", "93k")):
-        for seed in range(2):
-            abilities = [
-                ability("direct", exact=[0.0, 0.0, 1.0, 1.0][place], nats=[2.3, 2.2, 0.1, 0.05][place]),
-                ability("scratchpad", exact=[0.0, 1.0, 1.0, 1.0][place], nats=[2.3, 0.1, 0.1, 0.05][place]),
-            ]
-            records.append(
-                {
-                    "size": size, "seed": seed, "parameters": parameters_of(size),
-                    "non_embedding_parameters": 1, "abilities": abilities,
-                }
-            )  # fmt: skip
-    return records
-
-
-def ability(mode: str, *, exact: float, nats: float, n: int = 50) -> dict[str, Any]:
-    scores = {"exact": [exact] * n, "nats": [nats] * n, "distance": [3.0 * (1 - exact)] * n, "brier": []}
-    train = {"n": 2, "exact_match": 1.0, "token_nats": 0.0}
-    return {"name": "addition", "digits": 3, "mode": mode, "scores": scores, "train": train}
 
 
 def test_rows_verdicts_and_the_scratchpads_gain() -> None:
