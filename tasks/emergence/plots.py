@@ -54,11 +54,13 @@ def _draw(records: Sequence[Record], verdicts: Sequence[Mapping[str, Any]], name
             here = [ability for ability in abilities if ability.digits == digits]
             _panels(grid[0][place], grid[1][place], records, here)
             grid[0][place].set_title(
-                f"{digits} {UNITS[name]}\n{_said(verdicts, here)}", fontsize=8, color=INK, loc="left"
+                f"{UNITS[name]}: {digits}\n{_said(verdicts, here)}", fontsize=8, color=INK, loc="left"
             )
             grid[1][place].set_xlabel("parameters")
         grid[0][0].set_ylabel("exact match")
-        grid[1][0].set_ylabel("nats per token (lower is better)")
+        grid[1][0].set_ylabel("nats per token")
+        grid[0][0].set_ylim(-0.03, 1.05)  # once all is drawn: rows share their axes, and a limit ends their scaling
+        grid[1][0].set_ylim(bottom=0.0)
         handles, labels = grid[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
         figure.suptitle(name, fontsize=10, color=INK)
@@ -69,7 +71,7 @@ def _draw(records: Sequence[Record], verdicts: Sequence[Mapping[str, Any]], name
 def _panels(upper: Axes, lower: Axes, records: Sequence[Record], abilities: Sequence[Ability]) -> None:
     for ability in abilities:
         colour = COLOURS[ability.mode]
-        for axes, measure in ((upper, "exact"), (lower, "nats")):
+        for axes, measure, top in ((upper, "exact", 1.0), (lower, "nats", float("inf"))):
             found = scores(records, ability, measure)
             if found is None:
                 continue
@@ -78,12 +80,15 @@ def _panels(upper: Axes, lower: Axes, records: Sequence[Record], abilities: Sequ
             means = [mean for mean, _, _ in points]
             axes.plot(sizes, means, "o-", color=colour, markersize=3, linewidth=1.5, label=ability.mode)
             axes.fill_between(
-                sizes, [low for _, low, _ in points], [high for _, _, high in points], color=colour, alpha=0.18, lw=0
+                sizes,
+                [max(0.0, low) for _, low, _ in points],
+                [min(top, high) for _, _, high in points],
+                color=colour,
+                alpha=0.18,
+                lw=0,
             )
         _floors(upper, records, ability)
     upper.set_xscale("log")
-    upper.set_ylim(-0.03, 1.05)
-    lower.set_ylim(bottom=0.0)
     lower.minorticks_off()
 
 

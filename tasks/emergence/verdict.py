@@ -7,7 +7,7 @@ a straight line, 1 for a step. It is at most 0 for every measure that improves e
 power law of N do whatever its exponent, so such a law can never be taken for a jump; exact match of the same models,
 exp(-L (N/Nc)^-a), begins flat and can.
 
-A measure is sharp when its missed share is above SHARP with 95 % confidence, and not sharp when it is below TWICE that with
+A measure is sharp when its missed share is above SHARP with 95 % confidence, and not sharp when it is below NOT_SHARP with
 the same; intervals are of a bootstrap over items (the same for every model) and seeds (of each size its own). What
 calibrates the two numbers are planted abilities, in tests/emergence/test_verdict.py.
 
@@ -26,6 +26,7 @@ Array = npt.NDArray[np.float64]
 Named = Literal["sharp under both", "metric-induced", "smooth", "not resolved"]
 
 SHARP, NOT_SHARP = 0.25, 0.5
+EARLY = 0.5
 FEWEST_SIZES = 4
 THERE_ALREADY = 0.9  # exact match of the smallest size
 HIDDEN_BY_ZERO = 3.0  # of n: no success among n says less than 3/n with 95 % confidence (the rule of three)
@@ -56,11 +57,13 @@ class Curve:
 class Shape:
     """The rise from the smallest to the largest size, and the share of it that no smaller models foretold.
 
-    An interval of 90 % is one of 95 % on either side alone.
+    `early` is how much of it lies between the two smallest sizes beyond a straight line's part: before a jump there, no
+    line can be laid. An interval of 90 % is one of 95 % on either side alone.
     """
 
     rise: float
     rise_low: float
+    early: float
     missed: float
     missed_low: float
     missed_high: float
@@ -111,6 +114,11 @@ def _decide(exact: Shape, smooth: Shape, items: int) -> tuple[Named, str]:
             f"{items} items: a score of 0 may hide {hidden:.3f}, too much of a rise of {exact.rise:.3f}; take more items"
         )
     said = f"of its rise of {exact.rise:.2f}, exact match keeps {_spoken(exact)} from who sees the smaller models only"
+    if not exact.is_sharp and exact.early > EARLY:
+        return (
+            "not resolved",
+            "most of its rise lies between the two smallest sizes, with one below it; add smaller ones",
+        )
     if exact.is_not_sharp and not exact.is_sharp:
         return "smooth", said
     if not exact.is_sharp:
@@ -124,7 +132,8 @@ def _decide(exact: Shape, smooth: Shape, items: int) -> tuple[Named, str]:
 
 
 def _spoken(found: Shape) -> str:
-    return f"{max(0.0, found.missed):.0%} ({max(0.0, found.missed_low):.0%} to {max(0.0, found.missed_high):.0%})"
+    low, middle, high = (min(1.0, max(0.0, each)) for each in (found.missed_low, found.missed, found.missed_high))
+    return f"{middle:.0%} ({low:.0%} to {high:.0%})"
 
 
 def shape(curve: Curve) -> Shape:
@@ -134,13 +143,22 @@ def shape(curve: Curve) -> Shape:
     missed_D, rises_D = _missed(means_DK, forecasts_PK), means_DK[:, -1] - means_DK[:, 0]
     missed = _missed(curve.means[None], forecasts_PK)
     low, high = np.quantile(missed_D, [0.05, 0.95])
+    rise = float(curve.means[-1] - curve.means[0])
     return Shape(
-        rise=float(curve.means[-1] - curve.means[0]),
+        rise=rise,
+        early=_early(curve, rise),
         rise_low=float(np.quantile(rises_D, 0.05)),
         missed=float(missed[0]),
         missed_low=float(low),
         missed_high=float(high),
     )
+
+
+def _early(curve: Curve, rise: float) -> float:
+    """The first step's share of the rise, less its share of the log N axis."""
+    sizes_K = np.log(np.array(curve.parameters, dtype=np.float64))
+    along = (sizes_K[1] - sizes_K[0]) / (sizes_K[-1] - sizes_K[0])
+    return float((curve.means[1] - curve.means[0]) / rise - along) if rise > 0 else 0.0
 
 
 def _missed(means_DK: Array, forecasts_PK: Array) -> Array:

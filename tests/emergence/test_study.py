@@ -109,7 +109,8 @@ def test_rows_verdicts_and_the_scratchpads_gain() -> None:
     direct, written = report.verdicts(records)
     assert (direct["mode"], direct["verdict"]) == ("direct", "sharp under both")
     assert set(direct["measures"]) == {"exact_match", "token_nats", "edit_distance"}
-    assert written["verdict"] == "smooth"  # one size below a rise says nothing of what could have been foretold
+    assert written["verdict"] == "not resolved"  # one size below a rise says nothing of what could have been foretold
+    assert "the two smallest sizes" in written["reason"]
     gains = report.scratchpad_effects(records)
     assert [each["gain"] for each in gains] == [0.0, 1.0, 0.0, 0.0]
     json.dumps({"rows": rows, "verdicts": [direct, written], "scratchpad": gains})
