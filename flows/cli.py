@@ -174,6 +174,8 @@ def generations_command(options: argparse.Namespace) -> int:
     from flows.generation_commands import generations
 
     return generations(options)
+
+
 def _tokenizer_commands(commands: Any) -> None:
     tokenizers = commands.add_parser(
         "tokenizers", help="compare and export tokenizers", epilog="example: espalier tokenizers measure my/texts"
@@ -213,11 +215,14 @@ def _tokenizer_commands(commands: Any) -> None:
 
 def _scaling_commands(commands: Any) -> None:
     scaling = commands.add_parser(
-        "scaling", help="fit scaling laws, plan by them", epilog="example: espalier scaling plan --flops 1e18"
+        "scaling",
+        help="fit scaling laws, plan by them, ask what emerges",
+        epilog="example: espalier scaling plan --flops 1e18",
     )
     verbs = scaling.add_subparsers(title="scaling commands", required=True, metavar="VERB")
     _scaling_fit(verbs)
     _scaling_plan(verbs)
+    _emergence_command(verbs)
 
 
 def _scaling_fit(verbs: Any) -> None:
@@ -274,6 +279,20 @@ def _scaling_plan(verbs: Any) -> None:
     plan.add_argument("--recipe", metavar="FILE", help="write a recipe of the optimum to this .yaml file")
     plan.add_argument("--vocabulary", type=int, metavar="N", help="of its tokenizer (default: params.yaml's default)")
     _json(plan, '{"flops", "optimum": {...}, "beside": [...], "over_trained": [...], "recipe"}')
+
+
+def _emergence_command(verbs: Any) -> None:
+    command = _add(
+        verbs, "emergence", scaling_emergence, "train small decoders and say which abilities are emergent",
+        "espalier scaling emergence --minutes 12",
+    )  # fmt: skip
+    command.add_argument("--family", default="all", help="arithmetic, letters or all (default: all)")
+    command.add_argument("--minutes", type=float, default=12.0, help="time for all of it (default: 12)")
+    command.add_argument("--steps", type=int, default=0, help="steps of each training, instead of --minutes")
+    command.add_argument("--sizes", default="", help="of 4k, 11k, 28k, 93k, 273k, 857k, 1.6m, separated by commas")
+    command.add_argument("--seeds", type=int, default=3, help="trainings of each size (default: 3)")
+    command.add_argument("--plots", metavar="FOLDER", help="where the figures go (default: beside the trainings)")
+    _json(command, '{"rows": [...], "verdicts": [...], "scratchpad": [...], "plots": [...]}')
 
 
 def run_command(options: argparse.Namespace) -> int:
@@ -387,6 +406,15 @@ def scaling_plan(options: argparse.Namespace) -> int:
     from flows.scaling_commands import plan
 
     return plan(options)
+
+
+def scaling_emergence(options: argparse.Namespace) -> int:
+    from flows.emergence_commands import emergence
+
+    return emergence(
+        family=options.family, minutes=options.minutes, steps=options.steps, sizes=options.sizes, seeds=options.seeds,
+        plots_folder=options.plots, as_json=options.json,
+    )  # fmt: skip
 
 
 def chat_command(options: argparse.Namespace) -> int:
