@@ -10,20 +10,24 @@ from rich.text import Text
 
 from flows.tables import WIDE, duration, plain, plain_table
 
-COUNTED = "parameters of ngram are its n-grams; FLOPs are 6 x the parameters a token is multiplied with, x tokens"
+COUNTED = "FLOPs are those of products, a backward pass as two forward ones; n-grams count as parameters"
 
 
 def comparison(found: Mapping[str, Any], *, width: int) -> RenderableType:
     rows: Sequence[Mapping[str, Any]] = found["rows"]
     parts: list[RenderableType] = [Text(), _headline(found["text"]), Text(), _table(rows, width), Text()]
-    parts += [Text(f"  {plain(row['model'])}: {plain(row['note'])}", style="dim") for row in rows if row["note"]]
-    parts += [Text(f"  {COUNTED}", style="dim"), Text()]
+    parts += [_aside(f"{plain(row['model'])}: {plain(row['note'])}") for row in rows if row["note"]]
+    parts += [_aside(COUNTED), Text()]
     for row in rows:
         parts += _said(row)
     parts += [Text(), Text.assemble(("table  ", "bold"), (f"{found['folder']}/table.json", "cyan"))]
     if found.get("plot"):
         parts.append(Text.assemble(("plot   ", "bold"), (str(found["plot"]), "cyan")))
     return Group(*parts)
+
+
+def _aside(said: str) -> RenderableType:
+    return Padding(Text(said, style="dim"), (0, 0, 0, 2))
 
 
 def _headline(text: Mapping[str, Any]) -> Text:

@@ -51,7 +51,6 @@ def nnlm_row(work: Work) -> Row:
         batch_sequences=size,
         sequence_tokens=1,
         flops_a_step=6.0 * multiplied * size,
-        precision="fp32",
     )
     return learned_row(
         "nnlm", work, learner, score=lambda ids: nnlm.token_nats(model, ids), sample=_after(nnlm.sample, model)
@@ -155,7 +154,7 @@ def word2vec_row(work: Work) -> Row:
 
     def probe() -> Mapping[str, str]:
         vectors = model.input.weight.detach().cpu().numpy()
-        asked = np.linspace(20, min(len(words), 2000) - 1, ASKED_WORDS).astype(int)
+        asked = np.linspace(0, min(len(words), 2000) - 1, ASKED_WORDS + 1).astype(int)[1:]
         return {
             f"nearest to {_word(text, words.ids[rank])}": ", ".join(
                 _word(text, words.ids[other]) for other, _ in nearest(vectors, int(rank), NEIGHBOURS)
