@@ -43,6 +43,9 @@ def parser() -> argparse.ArgumentParser:
     _service_commands(commands)
     _model_commands(commands)
     _data_commands(commands)
+    _generations_command(commands)
+    _tokenizer_commands(commands)
+    _scaling_commands(commands)
     chat = _add(commands, "chat", chat_command, "talk to a model in the terminal", "espalier chat")
     chat.add_argument("model", nargs="?", default="production", help="an alias, name or digest (default: production)")
     chat.add_argument("--once", metavar="TEXT", help="answer one message and exit")
@@ -147,6 +150,151 @@ def _data_commands(commands: Any) -> None:
         _json(command, '{"corpora": {NAME: {"sources": [...]}}}')
 
 
+def _generations_command(commands: Any) -> None:
+    compare = _add(
+        commands, "generations", generations_command, "train the history of language models on a text, side by side",
+        "espalier generations --level word --train train.txt --valid valid.txt --test test.txt",
+    )  # fmt: skip
+    for name in ("train", "valid", "test"):
+        compare.add_argument(f"--{name}", metavar="FILE", help="plain text, a sentence a line, or JSON lines; .gz too")
+    compare.add_argument("--corpus", default="default", help="whose text, where no files are named (default: default)")
+    compare.add_argument(
+        "--level", choices=("word", "subword", "char"), default="subword", help="what a model reads (default: subword)"
+    )
+    compare.add_argument("--models", metavar="NAME,…", help="which (default: all)")
+    compare.add_argument(
+        "--budget-minutes", dest="minutes", type=float, default=10.0, metavar="M",
+        help="minutes of training of all together (default: 10)",
+    )  # fmt: skip
+    compare.add_argument("--subwords", type=int, default=4096, help="size of the subword vocabulary (default: 4096)")
+    _json(compare, '{"rows": [{"model", "year", "parameters", "train_flops", "seconds", "valid_perplexity", ...}]}')
+
+
+def generations_command(options: argparse.Namespace) -> int:
+    from flows.generation_commands import generations
+
+    return generations(options)
+
+
+def _tokenizer_commands(commands: Any) -> None:
+    tokenizers = commands.add_parser(
+        "tokenizers", help="compare and export tokenizers", epilog="example: espalier tokenizers measure my/texts"
+    )
+    verbs = tokenizers.add_subparsers(title="tokenizers commands", required=True, metavar="VERB")
+    measure = _add(
+        verbs, "measure", tokenizers_measure, "measure tokenizers on texts, to choose one",
+        "espalier tokenizers measure korean.txt english.txt --fit bpe:8000 --fit unigram:8000 --plot choice.png",
+    )  # fmt: skip
+    measure.add_argument(
+        "path", nargs="+", help="a text: a file, a folder or a glob; text, JSON lines, Parquet, zip, gzip"
+    )
+    measure.add_argument(
+        "--tokenizer", action="append", default=[], metavar="NAME",
+        help="a folder or file (tokenizer.json, GPT-2's vocabulary or merges, vocab.txt), or a data set of params.yaml; "
+        "may be repeated (default: the data set default, where nothing is fitted)",
+    )  # fmt: skip
+    measure.add_argument(
+        "--fit", action="append", default=[], metavar="KIND:VOCABULARY",
+        help="fit one on nine lines of ten and measure on the tenth: bpe, unigram, sentencepiece_bpe or wordpiece",
+    )  # fmt: skip
+    measure.add_argument("--each", action="store_true", help="a text for every file in a folder or an archive")
+    measure.add_argument("--only", default="", metavar="NAME,...", help="only these files, each a text: kor,eng,jpn")
+    measure.add_argument("--plot", default="", metavar="FILE.png", help="draw bytes per token and tokens per word")
+    _json(
+        measure,
+        '{"rows": [{"tokenizer", "vocabulary", "text", "bytes_per_token", "fertility", ...}], "measured", "plot"}',
+    )
+    export = _add(
+        verbs, "export", tokenizers_export, "write a tokenizer as transformers' AutoTokenizer reads it",
+        "espalier tokenizers export default my/tokenizer",
+    )  # fmt: skip
+    export.add_argument("tokenizer", help="a folder with tokenizer.json, or a data set of params.yaml")
+    export.add_argument("folder", help="a new folder")
+    _json(export, '{"folder", "vocabulary"}')
+
+
+def _scaling_commands(commands: Any) -> None:
+    scaling = commands.add_parser(
+        "scaling",
+        help="fit scaling laws, plan by them, ask what emerges",
+        epilog="example: espalier scaling plan --flops 1e18",
+    )
+    verbs = scaling.add_subparsers(title="scaling commands", required=True, metavar="VERB")
+    _scaling_fit(verbs)
+    _scaling_plan(verbs)
+    _emergence_command(verbs)
+
+
+def _scaling_fit(verbs: Any) -> None:
+    fit = _add(
+        verbs, "fit", scaling_fit, "fit scaling laws to a table of runs (parameters, tokens, loss)",
+        "espalier scaling fit runs.csv --columns parameters=N,tokens=D,loss=L --approach 3",
+    )  # fmt: skip
+    fit.add_argument(
+        "table", help="CSV (also .csv.gz), Parquet or JSON lines; a row a run, or a row a point of its curve"
+    )
+    fit.add_argument(
+        "--columns", metavar="ROLE=COLUMN,...",
+        help="whose column is which: parameters, tokens, flops, loss or perplexity, run; the usual names are guessed",
+    )  # fmt: skip
+    fit.add_argument(
+        "--where", action="append", default=[], metavar="COLUMN=VALUE", help="take these rows alone; may be repeated"
+    )
+    fit.add_argument(
+        "--approach", choices=("1", "2", "3", "kaplan", "all"), default="all",
+        help="Chinchilla's envelope (1), iso-FLOP parabolas (2), parametric law (3), Kaplan's laws (default: all)",
+    )  # fmt: skip
+    fit.add_argument(
+        "--drop-highest", type=int, default=0, metavar="K", help="leave out the K rows of the highest loss"
+    )
+    fit.add_argument(
+        "--loss-unit", choices=("auto", "nats", "bits"), default="auto", help="of the loss (default: auto)"
+    )
+    fit.add_argument("--bootstraps", type=int, default=1000, metavar="K", help="refits for intervals (default: 1000)")
+    fit.add_argument("--seed", type=int, default=0, help="of the resampling (default: 0)")
+    fit.add_argument("--hold-out", action="store_true", help="also fit without the largest budget and foretell it")
+    fit.add_argument("--plots", metavar="FOLDER", help="draw PNG figures there")
+    _json(fit, '{"E", "A", "B", "alpha", "beta", "exponents", ...}, or {"approach_1": ..., "kaplan": ...} of all')
+
+
+def _scaling_plan(verbs: Any) -> None:
+    plan = _add(
+        verbs, "plan", scaling_plan, "say which size and how much text a budget is best spent on",
+        "espalier scaling plan --hours 10 --hardware h200 --recipe mine.yaml",
+    )  # fmt: skip
+    budget = plan.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--flops", type=float, help="the budget, for example 1e18")
+    budget.add_argument("--hours", type=float, help="the budget as time on --hardware")
+    plan.add_argument("--hardware", metavar="BOARD", help="a100, h100 or h200")
+    plan.add_argument(
+        "--mfu", type=float, default=0.4, help="the share of its bf16 peak that is reached (default: 0.4)"
+    )
+    plan.add_argument("--fit", metavar="FILE", help="of `espalier scaling fit --json` (default: published constants)")
+    plan.add_argument(
+        "--tokens-per-parameter-cap",
+        type=float,
+        metavar="RATIO",
+        help="at most so many tokens a parameter: text is scarce",
+    )
+    plan.add_argument("--recipe", metavar="FILE", help="write a recipe of the optimum to this .yaml file")
+    plan.add_argument("--vocabulary", type=int, metavar="N", help="of its tokenizer (default: params.yaml's default)")
+    _json(plan, '{"flops", "optimum": {...}, "beside": [...], "over_trained": [...], "recipe"}')
+
+
+def _emergence_command(verbs: Any) -> None:
+    command = _add(
+        verbs, "emergence", scaling_emergence, "train small decoders and say which abilities are emergent",
+        "espalier scaling emergence --minutes 12",
+    )  # fmt: skip
+    command.add_argument("--family", default="all", help="arithmetic, letters or all (default: all)")
+    command.add_argument("--minutes", type=float, default=12.0, help="time for all of it (default: 12)")
+    command.add_argument("--steps", type=int, default=0, help="steps of each training, instead of --minutes")
+    command.add_argument("--sizes", default="", help="of 4k, 11k, 28k, 93k, 273k, 857k, 1.6m, separated by commas")
+    command.add_argument("--seeds", type=int, default=3, help="trainings of each size (default: 3)")
+    command.add_argument("--plots", metavar="FOLDER", help="where the figures go (default: beside the trainings)")
+    _json(command, '{"rows": [...], "verdicts": [...], "scratchpad": [...], "plots": [...]}')
+
+
 def run_command(options: argparse.Namespace) -> int:
     from flows.main_job import run
 
@@ -229,6 +377,44 @@ def data_list(options: argparse.Namespace) -> int:
     from flows.data_commands import list_corpora
 
     return list_corpora(as_json=options.json)
+
+
+def tokenizers_measure(options: argparse.Namespace) -> int:
+    from flows.tokenizer_commands import measure
+
+    return measure(
+        options.path, named=options.tokenizer, fits=options.fit, each=options.each, only=options.only,
+        plot=options.plot, as_json=options.json,
+    )  # fmt: skip
+
+
+def tokenizers_export(options: argparse.Namespace) -> int:
+    from flows.tokenizer_commands import export
+
+    return export(options.tokenizer, options.folder, as_json=options.json)
+
+
+def scaling_fit(options: argparse.Namespace) -> int:
+    from flows.scaling_commands import fit
+
+    return fit(options)
+
+
+def scaling_plan(options: argparse.Namespace) -> int:
+    if options.hours and not options.hardware:
+        raise ValueError("--hours: name the board too, for example --hardware h200")
+    from flows.scaling_commands import plan
+
+    return plan(options)
+
+
+def scaling_emergence(options: argparse.Namespace) -> int:
+    from flows.emergence_commands import emergence
+
+    return emergence(
+        family=options.family, minutes=options.minutes, steps=options.steps, sizes=options.sizes, seeds=options.seeds,
+        plots_folder=options.plots, as_json=options.json,
+    )  # fmt: skip
 
 
 def chat_command(options: argparse.Namespace) -> int:

@@ -23,6 +23,7 @@ CODE: Mapping[str, tuple[str, ...]] = {
     "evaluation": (*_LEFT, "tasks/evaluation"),
     "alignment": (*_LEFT, "tasks/evaluation", "tasks/alignment"),
     "release": (*_LEFT, "tasks/evaluation", "tasks/alignment", "tasks/release"),
+    "generations": (*_LEFT, "tasks/evaluation", "tasks/generations"),
     # DVC decides about these stages itself; a change merely asks it
     "corpus": ("dvc.yaml", *_LEFT, "tasks/evaluation", "tasks/alignment"),
 }

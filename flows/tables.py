@@ -54,7 +54,7 @@ def _headline(run: Mapping[str, Any]) -> Text:
 
 
 def _stage_table(stages: Sequence[Mapping[str, Any]], width: int) -> Table:
-    table = _table("stage", "outcome", "metric")
+    table = plain_table("stage", "outcome", "metric")
     for heading in ("before", "after", "time"):
         table.add_column(heading, justify="right", no_wrap=True)
     for stage in stages:
@@ -113,7 +113,7 @@ def models_table(versions: Sequence[Mapping[str, Any]], *, width: int = 80) -> R
     """`espalier models list`: one line per version."""
     if not versions:
         return Text("no models yet: `espalier run` makes the first one")
-    table = _table("model", "stage", "aliases", "digest", "created")
+    table = plain_table("model", "stage", "aliases", "digest", "created")
     for version in versions:
         aliases = Text(", ".join(plain(alias) for alias in version.get("aliases") or ()), style="green")
         created = plain(version.get("created") or "")
@@ -175,7 +175,7 @@ def history_table(events: Sequence[Mapping[str, Any]], *, width: int = 80) -> Re
     """`espalier models history`: the ledger's events, newest last."""
     if not events:
         return Text("nothing has happened yet: `espalier run` makes and promotes the first model")
-    table = _table("#", "when", "who", "what")
+    table = plain_table("#", "when", "who", "what")
     for event in events:
         what = Text(plain(event["kind"]).replace("_", " "), style="bold")
         what.append(f" {plain(event.get('name') or '')}".rstrip(), style="default")
@@ -199,7 +199,7 @@ def _shortened(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 def services_table(status: Mapping[str, Any]) -> RenderableType:
     """`espalier up | status`: what runs and where (infra.services.ServicesStatus.as_dict)."""
-    table = _table("service", "state", "address", "process")
+    table = plain_table("service", "state", "address", "process")
     for service in status["services"]:
         state = Text("running", style="green") if service["pid"] else Text("stopped", style="dim")
         address = Text(plain(service["address"] or ""), style="cyan")
@@ -209,7 +209,7 @@ def services_table(status: Mapping[str, Any]) -> RenderableType:
 
 def doctor_table(checks: Sequence[tuple[str, bool, str, str]]) -> RenderableType:
     """`espalier doctor`: every check, and below those that failed how to mend them."""
-    table = _table("", "check", "found")
+    table = plain_table("", "check", "found")
     for name, ok, detail, mend in checks:
         found = Text(plain(detail))
         if not ok and mend:
@@ -269,7 +269,7 @@ def plain(text: object) -> str:
     return "".join(character if character.isprintable() else "·" for character in shown)
 
 
-def _table(*headings: str) -> Table:
+def plain_table(*headings: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", highlight=False)
     for heading in headings:
         table.add_column(heading, overflow="fold")

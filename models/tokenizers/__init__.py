@@ -1,1 +1,1 @@
-"""Byte-level BPE and SentencePiece through their libraries; chat turns to ids and loss masks."""
+"""Byte-level BPE, SentencePiece and WordPiece through their libraries; chat turns to ids and loss masks."""

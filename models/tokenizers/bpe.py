@@ -71,12 +71,12 @@ def fit(
 
 
 def save(tokenizer: Tokenizer, folder: Path) -> None:
-    """Write tokenizer.json, the same bytes for the same tokenizer."""
+    """Write tokenizer.json, the same bytes for the same tokenizer, of whatever kind."""
     (folder / TOKENIZER_FILE).write_text(tokenizer.to_str(pretty=True) + "\n", encoding="utf-8", newline="\n")
 
 
 def load(folder: Path) -> Tokenizer:
-    """The tokenizer in a folder, for ordinary text; ValueError when there is none."""
+    """The tokenizer in a folder, of whatever kind, for ordinary text; ValueError when there is none."""
     path = folder / TOKENIZER_FILE
     if not path.is_file():
         raise ValueError(f"{folder}: there is no {TOKENIZER_FILE}; fit a tokenizer first")

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models
 
 from models.tokenizers.special import ASSISTANT, END, END_OF_TEXT, PAD, USER
 from models.tokenizers.template import LONGEST_TEMPLATE, Message, render, render_here
+from models.tokenizers.wordpiece import CLASSIFIER, MASK, SEPARATOR, UNKNOWN
 
 ROLES = ("system", "user", "assistant")
 TEMPLATE_FILE = "chat_template.jinja"  # where newer models keep what older ones keep in tokenizer_config.json
@@ -27,6 +28,12 @@ TEMPLATE = (
 )
 # Private-use characters: no text of a template holds them, and a template that strips texts leaves them.
 _MARK_START, _MARK_END = "\ue000", "\ue001"
+_NAMES = {
+    "unk_token": UNKNOWN,
+    "cls_token": CLASSIFIER,
+    "sep_token": SEPARATOR,
+    "mask_token": MASK,
+}  # transformers' own
 _UNORDERED = "the chat template leaves out, repeats or reorders messages; no dialogue can be built with it"
 
 
@@ -109,6 +116,7 @@ class ChatTokenizer:
             "clean_up_tokenization_spaces": False,
             "tokenizer_class": "PreTrainedTokenizerFast",
             **({"bos_token": self.beginning} if self.beginning else {}),
+            **{name: token for name, token in _NAMES.items() if self._specials.token_to_id(token) is not None},
         }
         text = json.dumps(settings, ensure_ascii=False, indent=1, sort_keys=True)
         (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
@@ -160,6 +168,8 @@ class ChatTokenizer:
         return int(found)
 
     def _filled(self, messages: Sequence[Message], *, answering: bool) -> list[int]:
+        if isinstance(self._plain.model, models.WordPiece):
+            raise ValueError("a WordPiece tokenizer does not give a text back; for a chat, fit one of another kind")
         for message in messages:
             if message["role"] not in ROLES:
                 raise ValueError(f"role {message['role']!r}: expected one of {', '.join(ROLES)}")

@@ -17,7 +17,7 @@ import torch
 
 from models.heads import hidden_states, vocabulary_head
 from tasks.evaluation.intervals import Interval, ratio_interval
-from tasks.tokenization.shards import TokenStream
+from tasks.tokenization.shards import Stream, TokenStream
 
 BATCH_WINDOWS = 16
 
@@ -71,7 +71,7 @@ def _end(stream: TokenStream, max_tokens: int | None) -> int:
 
 
 @torch.inference_mode()
-def token_nats(model: Any, stream: TokenStream, stride: int, end: int) -> npt.NDArray[np.float64]:
+def token_nats(model: Any, stream: Stream, stride: int, end: int) -> npt.NDArray[np.float64]:
     """-ln p of every token up to `end`; the first of the stream, which nothing precedes, costs ln V."""
     context = int(model.config.max_position_embeddings)
     device = next(model.parameters()).device

@@ -55,15 +55,25 @@ def fitting_prompt(tokenizer: ChatTokenizer, messages: Sequence[Message], *, con
 
 
 def pieces(tokenizer: ChatTokenizer, tokens: Iterable[int]) -> Iterator[str]:
-    """Text as soon as its characters are whole: a Korean syllable may be spread over three tokens."""
+    """Text as soon as its characters are whole: a Korean syllable may be spread over three tokens.
+
+    A decoder of single bytes takes back a whole run of them when the next one makes it no text: then the run is left
+    behind, and what follows is read by itself.
+    """
     ids: list[int] = []
+    fresh = 0  # how many of the ids have not been said
     said = ""
     for token in tokens:
         ids.append(token)
-        text = tokenizer.decode(ids, skip_special_tokens=False).rstrip(UNFINISHED)
+        fresh += 1
+        whole = tokenizer.decode(ids, skip_special_tokens=False)
+        text = whole.rstrip(UNFINISHED)
+        if text == whole and not text.startswith(said):
+            ids, said = ids[-fresh:], ""
+            text = tokenizer.decode(ids, skip_special_tokens=False)
         if len(text) > len(said) and text.startswith(said):
             yield text[len(said) :]
-            said = text
+            fresh, said = 0, text
 
 
 def _sampled(

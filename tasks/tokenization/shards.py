@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,16 @@ Tokens = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
 def dtype_for(vocabulary: int) -> np.dtype[Any]:
     """uint16 while every id fits into it: half the disk and half the reading."""
     return np.dtype("<u2" if vocabulary <= 1 << 16 else "<u4")
+
+
+class Stream(Protocol):
+    """A long row of ids that is read in parts: a split on disk, or ids in memory."""
+
+    tokens: int
+
+    def slice(self, start: int, length: int) -> Tokens: ...
+
+    def read_at_random(self) -> "Stream": ...
 
 
 class TokenStream:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tasks.tokenization.shards import TokenStream
+from tasks.tokenization.shards import Stream
 
 IGNORED = -100  # a label that nothing is learned from
 MOST_LISTED = 1 << 20  # items whose order is a list
@@ -74,7 +74,7 @@ class Stateless:
 class TokenBatches(Stateless):
     """Windows of a token stream in a new random order each epoch; each token is a target once an epoch."""
 
-    def __init__(self, stream: TokenStream, *, context: int, batch_sequences: int, seed: int) -> None:
+    def __init__(self, stream: Stream, *, context: int, batch_sequences: int, seed: int) -> None:
         self._stream = stream.read_at_random()
         self._context = context
         self._size = batch_sequences

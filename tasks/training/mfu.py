@@ -19,6 +19,16 @@ def flops_per_token(*, parameters: int, layers: int, width: int, tokens: int) ->
     return 6.0 * parameters + 12.0 * layers * width * tokens
 
 
+def forward_flops(*, layers: int, width: int, vocabulary: int, tokens: int) -> int:
+    """Of one sequence through a GPT-2, every product counted and nothing else, as nanoGPT's transformer_sizing does.
+
+    A layer multiplies with 12 width^2 weights a token, and each token with every other twice. A training is three of it:
+    12 layers of 768, 50,257 words, 1024 tokens: 291,648,307,200, thrice 1.0001 times less than `flops_per_token` says.
+    """
+    layer = 24 * tokens * width**2 + 4 * tokens**2 * width
+    return layers * layer + 2 * tokens * width * vocabulary
+
+
 def peak_of(device_name: str) -> float:
     """The peak of a board by what its driver calls it; ValueError for one that is not in the table."""
     for name, peak in PEAK_FLOPS.items():

@@ -12,7 +12,7 @@ import torch
 from flows.chat import harmless, run_chat
 from models.catalogue import save_model
 from models.llama import LlamaShape, build_llama
-from models.tokenizers import bpe
+from models.tokenizers import bpe, sentencepiece
 from models.tokenizers.chat import ChatTokenizer
 from models.tokenizers.special import SPECIAL_TOKENS
 from tasks.artifacts import write_artifact
@@ -74,6 +74,29 @@ def test_bytes_that_are_no_character_do_not_stop_the_answer(tokenizer: ChatToken
     first, *_ = tokenizer.encode_text("가")
     pieces = reply(Scripted([first, *tokenizer.encode_text("ok"), 4], 261), tokenizer)
     assert "".join(pieces) == "\ufffdok"
+
+
+@pytest.fixture(scope="module")
+def falling_back() -> ChatTokenizer:
+    """Pieces for letters, and single bytes for what no piece spells."""
+    return ChatTokenizer.ours(sentencepiece.fit(["letters and words\n" * 5], kind="unigram", vocabulary=330))
+
+
+def test_characters_spelled_in_bytes_arrive_whole(falling_back: ChatTokenizer) -> None:
+    ids = falling_back.encode_text(f"words {KOREAN}")
+    model = Scripted([*ids, falling_back.end_id], falling_back.vocabulary)
+    pieces = reply(model, falling_back)
+    assert "".join(pieces) == f"words {KOREAN}"
+    assert not any("\ufffd" in piece for piece in pieces)
+    assert "국" in pieces
+
+
+def test_a_broken_byte_after_whole_ones_does_not_silence_the_rest(falling_back: ChatTokenizer) -> None:
+    """The decoder of single bytes then takes the whole run of them for no text, the good ones too."""
+    emoji, words = falling_back.encode_text("😉"), falling_back.encode_text(" words and letters")
+    broken = falling_back.encode_text("\x00")[0] + 0xFF
+    pieces = reply(Scripted([*emoji, broken, *words, falling_back.end_id], falling_back.vocabulary), falling_back)
+    assert "".join(pieces) == "😉\ufffd words and letters"
 
 
 def test_the_same_seed_gives_the_same_answer_and_another_one_another(tokenizer: ChatTokenizer) -> None:

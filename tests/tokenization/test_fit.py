@@ -6,9 +6,16 @@ from pathlib import Path
 import pytest
 
 from models.tokenizers import bpe
+from models.tokenizers.bpe import Spelling
+from models.tokenizers.sentencepiece import PieceSettings
+from models.tokenizers.wordpiece import WordSettings
 from tasks.artifacts import read_artifact, verify
+from tasks.configuration import build
 from tasks.corpus.documents import halvings, in_sample
-from tasks.tokenization.fit import TokenizerConfig, fit_tokenizer
+from tasks.corpus.params import load_named
+from tasks.tokenization.encode import encode_corpus
+from tasks.tokenization.fit import SETTINGS, TokenizerConfig, fit_tokenizer
+from tasks.tokenization.shards import open_split
 
 HELD_OUT = {"train": ["plain words of the training text\n" * 20], "valid": ["zzqx " * 500], "test": ["wwvj " * 500]}
 
@@ -60,3 +67,66 @@ def test_settings_out_of_range_are_refused(split_of: Callable[..., Path], tmp_pa
     with pytest.raises(ValueError, match="vocabulary: 100 is too small"):
         fit_tokenizer(split_of(), tmp_path / "tokenizer", TokenizerConfig(vocabulary=100))
     assert not (tmp_path / "tokenizer").exists()
+
+
+def test_the_recipe_of_byte_level_bpe_is_what_it_always_was() -> None:
+    """Its digest is the identity of every tokenizer, and of every model trained on one, that was made before."""
+    spelling = {"digits": "single", "normalization": "none"}
+    assert TokenizerConfig(vocabulary=400).recipe == {
+        "vocabulary": 400, "spelling": spelling, "max_text_bytes": 50_000_000,
+    }  # fmt: skip
+    words = {"lower_case": True, "strip_accents": False, "character_coverage": 0.9995}
+    assert TokenizerConfig(kind="wordpiece", words=WordSettings(lower_case=True)).recipe == {
+        "kind": "wordpiece", "vocabulary": 4096, "words": words, "max_text_bytes": 50_000_000,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_every_kind_is_fitted_sealed_and_encodes_the_corpus(
+    kind: str, split_of: Callable[..., Path], tmp_path: Path
+) -> None:
+    split = split_of()
+    fit_tokenizer(split, tmp_path / "tokenizer", TokenizerConfig(kind=kind, vocabulary=330))
+    artifact = read_artifact(tmp_path / "tokenizer")
+    assert artifact.recipe.get("kind", "bpe") == kind
+    tokenizer = bpe.load(tmp_path / "tokenizer")
+    encode_corpus(split, tmp_path / "tokenizer", tmp_path / "tokens")
+    said = open_split(tmp_path / "tokens", "train").document(2)
+    assert said[-1] == tokenizer.token_to_id("<|endoftext|>")
+    assert list(said).count(said[-1]) == 1
+    text = "A document that says <|endoftext|> in the middle.\n"
+    if kind == "wordpiece":
+        assert artifact.recipe["words"] == {"lower_case": False, "strip_accents": False, "character_coverage": 0.9995}
+    else:
+        assert tokenizer.decode(list(said[:-1])) == text
+
+
+def test_params_name_the_kind_and_its_settings(tmp_path: Path) -> None:
+    lines = ["  a: {vocabulary: 300}", "  b: {kind: unigram, vocabulary: 8000, pieces: {normalization: nfkc}}"]
+    (tmp_path / "params.yaml").write_text("\n".join(["tokenizers:", *lines]) + "\n")
+    assert load_named(TokenizerConfig, tmp_path, "tokenizers", "a") == TokenizerConfig(vocabulary=300)
+    pieces = PieceSettings(normalization="nfkc")
+    assert load_named(TokenizerConfig, tmp_path, "tokenizers", "b") == TokenizerConfig(
+        kind="unigram", vocabulary=8000, pieces=pieces
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"kind": "unigramm"}, "kind unigramm: there is no such tokenizer; did you mean unigram?"),
+        ({"kind": "sentencepiece"}, "kind sentencepiece: there is no such tokenizer; did you mean sentencepiece_bpe?"),
+        ({"kind": "7"}, "there is no such tokenizer; kinds: bpe, unigram, sentencepiece_bpe, wordpiece"),
+        ({"kind": "unigram", "spelling": {"digits": "runs"}}, "spelling: kind unigram has no such settings, bpe has"),
+        (
+            {"pieces": {"split_digits": False}},
+            "pieces: kind bpe has no such settings, unigram or sentencepiece_bpe has",
+        ),
+        ({"kind": "wordpiece", "words": {"lowercase": True}}, "words.lowercase: unknown key; did you mean lower_case?"),
+    ],
+)
+def test_a_wrong_kind_or_setting_is_named_with_the_mend(values: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        build(TokenizerConfig, values, where="params.yaml: tokenizers.default")
+    assert sentence in str(refused.value)
+    assert Spelling() == TokenizerConfig().spelling

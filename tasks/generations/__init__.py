@@ -1,0 +1,1 @@
+"""Language models from counting to transformers, side by side."""
