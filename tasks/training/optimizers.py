@@ -157,7 +157,7 @@ def hidden_matrices(module: nn.Module) -> list[str]:
     names = []
     for name, tensor in module.named_parameters():
         # one row gives a scalar; its name would not do: BERT calls the values of its attention as others call such a head
-        is_head = tensor.shape[:1] == (1,) or name.split(".")[-2:-1] in (["lm_head"], ["seq_relationship"])
+        is_head = tensor.shape[:1] == (1,) or name.split(".")[-2:-1] in (["lm_head"], ["head"], ["seq_relationship"])
         if tensor.dim() == 2 and id(tensor) not in tables and not is_head:
             names.append(name)
     return names

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from models.heads import PolicyWithValue, RewardModel
+from models.nnlm import Nnlm, NnlmShape
+from models.recurrent import RecurrentModel, RecurrentShape
 from tasks.training.optimizers import (
     NEWTON_SCHULZ_STEPS,
     QUINTIC,
@@ -132,6 +134,10 @@ def test_muon_takes_the_matrices_between_hidden_states_alone() -> None:
     assert on_muon(untied) == {
         f"{block}attn.c_attn.weight", f"{block}attn.c_proj.weight", f"{block}mlp.c_fc.weight", f"{block}mlp.c_proj.weight",
     }  # fmt: skip
+    assert on_muon(Nnlm(NnlmShape(embedding=4, hidden=6), vocabulary=50, end_id=0)) == {"hidden.weight"}
+    recurrent = on_muon(RecurrentModel(RecurrentShape(layers=1, width=8, embedding=8), vocabulary=50))
+    assert len(recurrent) == 2  # of what is read and of the state; the head is untied
+    assert not any("head" in name for name in recurrent)
 
 
 @pytest.mark.parametrize(
