@@ -1,6 +1,6 @@
 """Instruction items -> batches of dialogues with labels on the answers alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,11 +45,9 @@ class DialogueBatches(Stateless):
         self._pad_id = pad_id
         self._shuffle = Shuffle(len(dialogues), seed)
 
-    def starting_at(self, position: int) -> Iterator[Batch]:
-        while True:
-            numbers = self._shuffle.numbers(position * self._size, self._size)
-            yield batch_of([self._dialogues[number] for number in numbers], self._pad_id)
-            position += 1
+    def batch(self, position: int) -> Batch:
+        numbers = self._shuffle.numbers(position * self._size, self._size)
+        return batch_of([self._dialogues[number] for number in numbers], self._pad_id)
 
 
 def batch_of(dialogues: Sequence[Dialogue], pad_id: int) -> Batch:

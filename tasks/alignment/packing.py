@@ -5,7 +5,7 @@ found by counting the epochs before it.
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from tasks.alignment.dialogues import Dialogue, labels_of
 from tasks.training.batches import IGNORED, Batch, Shuffle, Stateless, padded
@@ -24,11 +24,9 @@ class PackedDialogues(Stateless):
         self._epoch = -1
         self._rows: list[list[int]] = []  # of that epoch
 
-    def starting_at(self, position: int) -> Iterator[Batch]:
-        while True:
-            rows = self._numbers(position * self._size, self._size)
-            yield packed_batch([[self._dialogues[number] for number in row] for row in rows], self._pad_id)
-            position += 1
+    def batch(self, position: int) -> Batch:
+        rows = self._numbers(position * self._size, self._size)
+        return packed_batch([[self._dialogues[number] for number in row] for row in rows], self._pad_id)
 
     def _numbers(self, start: int, length: int) -> list[list[int]]:
         """Rows `start` to `start + length` of the endless sequence of epochs, as numbers of dialogues."""

@@ -3,7 +3,7 @@
 Shapes: B pairs, T tokens.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,11 +109,9 @@ class PairBatches(Stateless):
         self._size, self._pad_id = batch_sequences, tokenizer.pad_id
         self._shuffle = Shuffle(len(self.pairs), seed)
 
-    def starting_at(self, position: int) -> Iterator[Batch]:
-        while True:
-            numbers = self._shuffle.numbers(position * self._size, self._size)
-            yield pair_batch([self.pairs[number] for number in numbers], self._pad_id)
-            position += 1
+    def batch(self, position: int) -> Batch:
+        numbers = self._shuffle.numbers(position * self._size, self._size)
+        return pair_batch([self.pairs[number] for number in numbers], self._pad_id)
 
     def some_rows(self, count: int) -> list[Answered]:
         """Answers of the first pairs, chosen and rejected alike."""

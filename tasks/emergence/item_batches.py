@@ -3,7 +3,7 @@
 Shapes: B rows, T tokens.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from tasks.emergence.abilities import Ability, Item, item
 from tasks.emergence.vocabulary import END_ID, PAD_ID, encode
@@ -22,11 +22,9 @@ class ItemBatches(Stateless):
         self._abilities, self._rows, self._row_tokens, self._seed = tuple(abilities), rows, row_tokens, seed
         self._shuffle = Shuffle(len(self._abilities), seed)
 
-    def starting_at(self, position: int) -> Iterator[Batch]:
-        while True:
-            first = position * self._rows
-            yield packed([self._row(number) for number in range(first, first + self._rows)])
-            position += 1
+    def batch(self, position: int) -> Batch:
+        first = position * self._rows
+        return packed([self._row(number) for number in range(first, first + self._rows)])
 
     def _row(self, row: int) -> list[Item]:
         """The items of a row, up to the first that has no room in it."""

@@ -3,7 +3,7 @@
 Shapes: B rows, T tokens, N tokens that are asked for, V vocabulary, D width.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -60,12 +60,7 @@ class PairBatches(Stateless):
         self.pairs = make_pairs(documents, pairs, seed)
         self._shuffle = Shuffle(len(self.pairs), seed)
 
-    def starting_at(self, position: int) -> Iterator[Batch]:
-        while True:
-            yield self._batch(position)
-            position += 1
-
-    def _batch(self, position: int) -> Batch:
+    def batch(self, position: int) -> Batch:
         numbers = self._shuffle.numbers(position * self._size, self._size)
         rows = [self._row(number, (self._seed, position, row)) for row, number in enumerate(numbers)]
         ids, labels, types, mask = (torch.from_numpy(np.stack(each)) for each in zip(*rows, strict=True))

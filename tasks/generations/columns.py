@@ -38,12 +38,7 @@ class ColumnBatches(Stateless):
         self._labels_BT = stream[1 : columns * length + 1].view(columns, length)
         self.batches_per_epoch = -(-length // segment_tokens)
 
-    def starting_at(self, position: int) -> Iterator[Batch]:
-        while True:
-            yield self._batch(position)
-            position += 1
-
-    def _batch(self, position: int) -> Batch:
+    def batch(self, position: int) -> Batch:
         number, count = position % self.batches_per_epoch, self.batches_per_epoch
         columns, length = self._ids_BT.shape
         segment = slice(number * length // count, (number + 1) * length // count)

@@ -4,7 +4,7 @@ Shapes: B columns, T tokens, C characters, P width, J layers of features.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,10 +32,10 @@ class BothWays(Stateless):
         self._back = ColumnBatches(np.flip(ids).copy(), columns=columns, segment_tokens=segment_tokens)
         self.batches_per_epoch = self._ahead.batches_per_epoch
 
-    def starting_at(self, position: int) -> Iterator[Batch]:
-        for ahead, back in zip(self._ahead.starting_at(position), self._back.starting_at(position), strict=True):
-            reversed_ = {f"reversed_{name}": back.tensors[name] for name in ("ids", "labels")}
-            yield Batch(tensors={**ahead.tensors, **reversed_}, tokens=ahead.tokens)
+    def batch(self, position: int) -> Batch:
+        ahead, back = self._ahead.batch(position), self._back.batch(position)
+        reversed_ = {f"reversed_{name}": back.tensors[name] for name in ("ids", "labels")}
+        return Batch(tensors={**ahead.tensors, **reversed_}, tokens=ahead.tokens)
 
 
 class BothDirections:

@@ -3,7 +3,7 @@
 Shapes: B windows, N = order - 1 words before the predicted one, V vocabulary.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -35,12 +35,10 @@ class NnlmBatches(Stateless):
     def steps_per_epoch(self) -> int:
         return -(-len(self._windows) // self._size)
 
-    def starting_at(self, position: int) -> Iterator[Batch]:
-        while True:
-            numbers = self._shuffle.numbers(position * self._size, self._size)
-            windows = torch.from_numpy(self._windows[numbers].astype(np.int64))
-            yield Batch(tensors={"ids": windows[:, :-1], "labels": windows[:, -1]}, tokens=self._size)
-            position += 1
+    def batch(self, position: int) -> Batch:
+        numbers = self._shuffle.numbers(position * self._size, self._size)
+        windows = torch.from_numpy(self._windows[numbers].astype(np.int64))
+        return Batch(tensors={"ids": windows[:, :-1], "labels": windows[:, -1]}, tokens=self._size)
 
 
 class NnlmObjective(NextToken):

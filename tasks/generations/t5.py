@@ -3,7 +3,7 @@
 Shapes: B rows, S tokens of an input, T tokens of a target, N labelled tokens, V vocabulary, D width.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,12 +37,7 @@ class SpanBatches(Stateless):
         self._vocabulary, self._size = vocabulary, batch_sequences
         self._shuffle = Shuffle(len(ids) // config.raw, seed)
 
-    def starting_at(self, position: int) -> Iterator[Batch]:
-        while True:
-            yield self._batch(position)
-            position += 1
-
-    def _batch(self, position: int) -> Batch:
+    def batch(self, position: int) -> Batch:
         numbers = self._shuffle.numbers(position * self._size, self._size)
         rows = [self.row(number, (self._seed, position, row)) for row, number in enumerate(numbers)]
         ids_BS, labels_BT = _stacked(rows)

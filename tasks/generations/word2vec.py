@@ -9,7 +9,7 @@ Shapes: B centre words, C = 2 window words around them, K negatives, O = 1 + K o
 I inputs of a centre word: C (skip-gram) or 1 (CBOW).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,12 +141,7 @@ class Word2vecBatches(Stateless):
     def steps_per_epoch(self) -> int:
         return -(-self._all_pieces // self._pieces)
 
-    def starting_at(self, position: int) -> Iterator[Batch]:
-        while True:
-            yield self._batch(position)
-            position += 1
-
-    def _batch(self, position: int) -> Batch:
+    def batch(self, position: int) -> Batch:
         rng = np.random.Generator(np.random.PCG64([self._seed, position, 1]))  # the shuffle's has two numbers
         words, sentences, tokens = self._subsampled(position, rng)
         reaches = rng.integers(1, self._config.window + 1, len(words))

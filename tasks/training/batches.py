@@ -3,6 +3,7 @@
 Shapes: B sequences, T tokens.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -55,8 +56,16 @@ class Batches(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
-class Stateless:
-    """The parts of `Batches` that a source needs whose batches follow from the position alone."""
+class Stateless(ABC):
+    """`Batches` of a source whose batches follow from the position alone: all that it must say is which."""
+
+    @abstractmethod
+    def batch(self, position: int) -> Batch: ...
+
+    def starting_at(self, position: int) -> Iterator[Batch]:
+        while True:
+            yield self.batch(position)
+            position += 1
 
     def at_boundary(self) -> bool:
         return True
@@ -85,12 +94,7 @@ class TokenBatches(Stateless):
             )
         self._shuffle = Shuffle(windows, seed)
 
-    def starting_at(self, position: int) -> Iterator[Batch]:
-        while True:
-            yield self._batch(position)
-            position += 1
-
-    def _batch(self, position: int) -> Batch:
+    def batch(self, position: int) -> Batch:
         numbers = self._shuffle.numbers(position * self._size, self._size)
         rows = [self._stream.slice(number * self._context, self._context + 1) for number in numbers]
         ids = torch.from_numpy(np.stack(rows).astype(np.int64))

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from functools import partial
 from itertools import pairwise
@@ -203,12 +203,10 @@ class Timed(Stateless):
         self._batches = batches
         self.seconds: list[float] = []
 
-    def starting_at(self, position: int) -> Iterator[Batch]:
-        stream = self._batches.starting_at(position)
-        while True:
-            batch, seconds = timed(lambda: next(stream))
-            self.seconds.append(seconds)
-            yield batch
+    def batch(self, position: int) -> Batch:
+        batch, seconds = timed(lambda: self._batches.batch(position))
+        self.seconds.append(seconds)
+        return batch
 
 
 def big(folder: Path) -> None:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -105,10 +105,8 @@ class RowBatches(Stateless):
     def __init__(self, rows: Rows, size: int) -> None:
         self._rows, self._size = rows, size
 
-    def starting_at(self, position: int) -> Iterator[Batch]:
-        while True:
-            yield self._rows.batch(position, self._size)
-            position += 1
+    def batch(self, position: int) -> Batch:
+        return self._rows.batch(position, self._size)
 
 
 # the ways -------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import torch
 from tiny_training import CONTEXT, UnequalBatches, tiny_config, tiny_model, train_tiny
 
 from models.sampling import SamplingConfig, sample
-from tasks.training.batches import IGNORED, Batch, Stateless
+from tasks.training.batches import IGNORED, Batch
 from tasks.training.engine import TrainState
 from tasks.training.optimizers import OptimizerConfig, Schedule
 
@@ -108,5 +108,5 @@ def test_impossible_settings_are_refused(changed: dict[str, Any], reason: str) -
 
 
 def test_a_stateless_source_has_no_state() -> None:
-    assert Stateless().at_boundary()
-    assert Stateless().state_dict() == {}
+    assert UnequalBatches().at_boundary()
+    assert UnequalBatches().state_dict() == {}

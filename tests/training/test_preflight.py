@@ -342,8 +342,8 @@ def test_ends_that_are_masked_as_padding_are_stopped(
     tokenizer = ChatTokenizer.load(Path(inputs["tokenizer"]))
 
     class Collated(TokenBatches):
-        def _batch(self, position: int) -> Batch:
-            made = super()._batch(position)
+        def batch(self, position: int) -> Batch:
+            made = super().batch(position)
             labels = made.tensors["labels"].masked_fill(made.tensors["labels"] == tokenizer.end_of_text_id, IGNORED)
             return Batch(tensors={**made.tensors, "labels": labels}, tokens=made.tokens)
 
@@ -359,8 +359,8 @@ def test_pretraining_on_labels_of_another_shift_is_stopped(
     shift: int, explained: str, inputs: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Moved(TokenBatches):
-        def _batch(self, position: int) -> Batch:
-            made = super()._batch(position)
+        def batch(self, position: int) -> Batch:
+            made = super().batch(position)
             moved = made.tensors["ids"] if shift == 0 else made.tensors["labels"].roll(-1, 1)
             return Batch(tensors={**made.tensors, "labels": moved}, tokens=made.tokens)
 

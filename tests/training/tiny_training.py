@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,6 @@ class UnequalBatches(Stateless):
 
     def __init__(self, sequences: int = 8, seed: int = 1) -> None:
         self._sequences, self._seed = sequences, seed
-
-    def starting_at(self, position: int) -> Iterator[Batch]:
-        while True:
-            yield self.batch(position)
-            position += 1
 
     def batch(self, position: int) -> Batch:
         generator = torch.Generator().manual_seed(self._seed * 1000 + position)
