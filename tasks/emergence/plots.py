@@ -8,32 +8,14 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tasks import figures
 from tasks.emergence.abilities import LABELS, UNITS, Ability
 from tasks.emergence.report import Record, abilities_of, scores
 from tasks.emergence.verdict import interval
+from tasks.figures import ACCENT, INK, MUTED, OCHRE, PAPER
 
-INK, MUTED, RULE, ACCENT, OTHER, PAPER = "#1f2522", "#6d726c", "#dedad0", "#2c6e4f", "#c78f35", "#fdfcf9"
-COLOURS = {"direct": OTHER, "scratchpad": ACCENT}
-STYLE = {  # as in the release report
-    "font.size": 8.5,
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": RULE,
-    "axes.labelcolor": MUTED,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "grid.color": RULE,
-    "grid.linewidth": 0.6,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.major.size": 0,
-    "xtick.minor.size": 0,
-    "ytick.major.size": 0,
-    "text.color": INK,
-}
+COLOURS = {"direct": OCHRE, "scratchpad": ACCENT}
+STYLE = {**figures.STYLE, "font.size": 8.5, "axes.grid": True, "axes.grid.axis": "y"}
 PANEL = (2.15, 1.75)  # inches
 
 

@@ -7,22 +7,11 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from tasks import figures
+from tasks.figures import ACCENT, INK, MUTED, OTHER
 from tasks.generations.rows import COUNTING, PERPLEXITY
 
-INK, MUTED, RULE, FAINT, ACCENT, OTHER = "#1f2522", "#6d726c", "#dedad0", "#b9cfc3", "#2c6e4f", "#a9ada3"
-STYLE = {
-    "font.size": 9,
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "axes.edgecolor": RULE,
-    "axes.labelcolor": MUTED,
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "ytick.color": INK,
-}
+STYLE = {**figures.STYLE, "font.size": 9, "axes.spines.left": False, "ytick.color": INK}
 
 
 def bars(rows: Sequence[Mapping[str, Any]], png: Path, *, title: str) -> Path | None:
@@ -41,7 +30,6 @@ def bars(rows: Sequence[Mapping[str, Any]], png: Path, *, title: str) -> Path | 
         axes.bar_label(drawn, fmt="%.3f" if name == "bits_per_byte" else "%.1f", padding=4)
         axes.invert_yaxis()
         axes.margins(x=0.12)
-        axes.tick_params(length=0)
         if floor is not None:
             axes.axvline(floor, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
         unit = "bits per byte" if name == "bits_per_byte" else "perplexity per piece"

@@ -14,44 +14,21 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-LIGHT = {
-    "ink": "#1f2522",
-    "muted": "#6d726c",
-    "rule": "#dedad0",
-    "faint": "#b9cfc3",
-    "accent": "#2c6e4f",
-    "other": "#a9ada3",
-}
+from tasks import figures
+from tasks.figures import ACCENT, BLUE, FAINT, INK, LEAF, MAUVE, MUTED, OCHRE, OTHER, RULE, SLATE
+
+LIGHT = {"ink": INK, "muted": MUTED, "rule": RULE, "faint": FAINT, "accent": ACCENT, "other": OTHER}
 PART_COLOURS = {
-    "data": "#c78f35",
+    "data": OCHRE,
     "training": "#2c6e4e",
-    "sampling": "#7aa95c",
-    "evaluation": "#4a7ca8",
-    "start-up": "#9a86b0",
+    "sampling": LEAF,
+    "evaluation": BLUE,
+    "start-up": MAUVE,
     "glue": "#b3aea2",
 }
-UNKNOWN_PART = "#8f9aa0"
+UNKNOWN_PART = SLATE
 MOST_POINTS = 600
-STYLE = {
-    "font.size": 8.5,
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # shipped with matplotlib: no search of the machine's fonts
-    "svg.fonttype": "none",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": LIGHT["rule"],
-    "axes.labelcolor": LIGHT["muted"],
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "grid.color": LIGHT["rule"],
-    "grid.linewidth": 0.6,
-    "xtick.color": LIGHT["muted"],
-    "ytick.color": LIGHT["muted"],
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "text.color": LIGHT["ink"],
-}
+STYLE = {**figures.STYLE, "font.size": 8.5, "svg.fonttype": "none", "axes.grid": True, "axes.grid.axis": "y"}
 
 
 def curve(points: Sequence[tuple[float, float]], *, png: Path) -> str:

@@ -12,36 +12,20 @@ import numpy as np
 from matplotlib import colormaps, rc_context
 from matplotlib.figure import Figure
 
+from tasks import figures
+from tasks.figures import ACCENT, BLUE, MUTED, PAPER, RULE, RUST
 from tasks.scaling.envelope import EnvelopeFit
 from tasks.scaling.fit import Fitted
 from tasks.scaling.isoflop import IsoFlopFit
 from tasks.scaling.parametric import ParametricFit
 from tasks.scaling.runs import Runs
 
-INK, MUTED, RULE, ACCENT, WARM, PAPER = "#1f2522", "#6d726c", "#dedad0", "#2c6e4f", "#c4642d", "#fdfcf9"
 STYLE = {
+    **figures.STYLE,
     "font.size": 9,
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # shipped with matplotlib: no search of the machine's fonts
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": RULE,
-    "axes.labelcolor": MUTED,
-    "axes.titlecolor": INK,
     "axes.titlelocation": "left",
     "axes.titlesize": 10,
     "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": RULE,
-    "grid.linewidth": 0.6,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "xtick.minor.size": 0,
-    "ytick.minor.size": 0,
-    "text.color": INK,
-    "legend.frameon": False,
     "legend.fontsize": 8,
 }
 OUTLYING_NAMED = 5
@@ -80,8 +64,8 @@ def iso_flop(fit: IsoFlopFit, runs: Runs, png: Path) -> Path:
             axes.plot(sizes, runs.loss[valley.places], "o", color=colour, markersize=4)
             between = np.geomspace(sizes.min(), sizes.max(), 60)
             axes.plot(between, valley.at(between), color=colour, linewidth=1.3, label=f"{valley.flops:.2g} FLOPs")
-            axes.plot(valley.parameters, valley.loss, "D", color=WARM, markersize=5, zorder=5)
-        axes.plot([], [], "D", color=WARM, label="lowest point of a parabola")
+            axes.plot(valley.parameters, valley.loss, "D", color=RUST, markersize=5, zorder=5)
+        axes.plot([], [], "D", color=RUST, label="lowest point of a parabola")
         if any(len(valley.places) < len(runs) for valley in fit.valleys):
             axes.plot([], [], "o", color=MUTED, mfc="none", markersize=3, label="not in its parabola")
         axes.set_xscale("log")
@@ -106,7 +90,7 @@ def envelope(fit: EnvelopeFit, runs: Runs, png: Path) -> Path:
                     runs.flops[chosen], runs.loss[chosen], "o-", color=colour, markersize=2, linewidth=1.0, label=label
                 )
                 label = None
-        axes.plot(fit.flops, fit.loss, ".", color=WARM, markersize=2.5, label="the best size lies inside")
+        axes.plot(fit.flops, fit.loss, ".", color=RUST, markersize=2.5, label="the best size lies inside")
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
@@ -129,7 +113,7 @@ def predicted(fit: ParametricFit, runs: Runs, png: Path) -> Path:
         for place in np.argsort(-np.abs(fit.residuals))[:OUTLYING_NAMED]:
             axes.annotate(
                 f"row {runs.row[place]}", (runs.loss[place], foretold[place]), xytext=(6, -2),
-                textcoords="offset points", color=WARM, fontsize=7.5,
+                textcoords="offset points", color=RUST, fontsize=7.5,
             )  # fmt: skip
         axes.set_xlabel("measured loss, nats a token")
         axes.set_ylabel("predicted")
@@ -141,7 +125,7 @@ def optimal_sizes(fits: dict[str, Any], runs: Runs, png: Path) -> Path:
     """The best size over FLOPs by each approach, with what each found at single budgets."""
     with _figure(png, "The best size for a budget") as axes:
         flops = np.geomspace(runs.flops.min(), runs.flops.max() * 10, 50)
-        colours = {"1": "#4a7ca8", "2": ACCENT, "3": WARM}
+        colours = {"1": BLUE, "2": ACCENT, "3": RUST}
         for name, fit in fits.items():
             if isinstance(fit, ParametricFit):
                 exponent, sizes = fit.law.exponents[0], [fit.law.optimum(each)[0] for each in flops]

@@ -11,33 +11,20 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from tasks import figures
+from tasks.figures import ACCENT, BLUE, INK, LEAF, MAUVE, OCHRE, PAPER, RUST, SLATE
 from tasks.tokenization.compare import Row
 
-INK, MUTED, RULE, PAPER = "#1f2522", "#6d726c", "#dedad0", "#fdfcf9"
-COLOURS = ("#2c6e4f", "#c78f35", "#4a7ca8", "#9a86b0", "#c4642d", "#7aa95c", "#8f9aa0", "#1f2522")
+COLOURS = (ACCENT, OCHRE, BLUE, MAUVE, RUST, LEAF, SLATE, INK)
 MARKS = "osD^vPX*"
 STYLE = {
+    **figures.STYLE,
     "font.size": 8.5,
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # shipped with matplotlib: no search of the machine's fonts
-    "axes.spines.top": False,
-    "axes.spines.right": False,
     "axes.spines.left": False,
-    "axes.edgecolor": RULE,
-    "axes.labelcolor": MUTED,
-    "axes.titlecolor": INK,
     "axes.titlelocation": "left",
     "axes.titlesize": 9.5,
     "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": RULE,
-    "grid.linewidth": 0.6,
-    "xtick.color": MUTED,
     "ytick.color": INK,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "text.color": INK,
-    "legend.frameon": False,
 }
 MOST_TEXTS, MOST_TOKENIZERS = 80, len(COLOURS)
 MOST_UNKNOWN = 0.1  # of the tokens: beyond it the figures say nothing, and no mark is drawn
