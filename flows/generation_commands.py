@@ -4,11 +4,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from flows.main_job import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PREEMPTED, EXIT_USAGE, REFUSALS, Terminated
 from infra.settings import Settings, apply_environment, load_settings, prepare
+from tasks.corpus.corpora import load_corpus
 from tasks.generations.catalogue import chosen
-
-EXIT_FAILED, EXIT_USAGE, EXIT_PREEMPTED, EXIT_INTERRUPTED = 1, 2, 75, 130
-SPLITS = ("train", "valid", "test")
+from tasks.generations.text import SPLITS
 
 
 def generations(options: argparse.Namespace) -> int:
@@ -16,21 +16,16 @@ def generations(options: argparse.Namespace) -> int:
     models = chosen([name for name in (options.models or "").split(",") if name])
     if not options.minutes > 0:
         raise ValueError("budget-minutes: must be above 0")
+    named = files_named(options)
+    if not named:
+        load_corpus(settings.checkout, settings.home, options.corpus)
     prepare(settings)
     apply_environment(settings)  # before prefect is imported: it reads its variables once
     from flows.display import Display
-    from flows.generations import Request
 
     display = Display(title="espalier generations")
     try:
-        request = Request(
-            files=files_of(options, settings, display),
-            level=options.level,
-            models=models,
-            minutes=options.minutes,
-            subwords=options.subwords,
-        )
-        found, status = carry_out(settings, request, display)
+        found, status = carry_out(options, settings, named, models, display)
     finally:
         display.close()
     if found is not None:
@@ -38,16 +33,26 @@ def generations(options: argparse.Namespace) -> int:
     return status
 
 
-def carry_out(settings: Settings, request: Any, display: Any) -> tuple[dict[str, Any] | None, int]:
-    from flows.generations import compare
-    from flows.main_job import REFUSALS, Terminated
+def carry_out(
+    options: argparse.Namespace, settings: Settings, named: dict[str, Path], models: list[str], display: Any
+) -> tuple[dict[str, Any] | None, int]:
+    from flows.generations import Request, compare
+    from infra.data_versions import DataFailed
     from infra.workers import Preempted, WorkerFailed
 
     try:
+        request = Request(
+            files=named or files_made(options.corpus, settings, display),
+            level=options.level,
+            models=models,
+            minutes=options.minutes,
+            subwords=options.subwords,
+        )
         return compare(settings, request, display), 0
-    except WorkerFailed as error:
+    except (DataFailed, WorkerFailed) as error:
         display.error(error.message, error.log)
-        return None, EXIT_USAGE if error.kind in REFUSALS else EXIT_FAILED
+        is_input = error.is_input if isinstance(error, DataFailed) else error.kind in REFUSALS
+        return None, EXIT_USAGE if is_input else EXIT_FAILED
     except (Preempted, Terminated):
         display.note("preempted; everything so far is kept: the same command goes on")
         return None, EXIT_PREEMPTED
@@ -56,26 +61,26 @@ def carry_out(settings: Settings, request: Any, display: Any) -> tuple[dict[str,
         return None, EXIT_INTERRUPTED
 
 
-def files_of(options: argparse.Namespace, settings: Settings, display: Any) -> dict[str, Path]:
-    """The three files that were named, or those of the default corpus, which DVC makes where they are missing."""
-    named = {name: getattr(options, name) for name in SPLITS}
-    if any(named.values()):
-        missing = [name for name, path in named.items() if not path]
-        if missing:
-            raise ValueError(f"--{missing[0]}: is missing; name all three of --train, --valid and --test, or none")
-        files = {name: Path(path) for name, path in named.items()}
-        for path in files.values():
-            if not path.is_file():
-                raise ValueError(f"{path}: there is no such file")
-        return files
-    folder = settings.data / options.corpus / "split"
-    if not (folder / "train.jsonl").is_file():
-        from infra import data_versions
+def files_named(options: argparse.Namespace) -> dict[str, Path]:
+    """The three files, or none; ValueError when some are missing, from the call or from the disk."""
+    files = {name: Path(path) for name in SPLITS if (path := getattr(options, name))}
+    missing = [name for name in SPLITS if name not in files]
+    if files and missing:
+        raise ValueError(f"--{missing[0]}: is missing; name all three of --train, --valid and --test, or none")
+    for path in files.values():
+        if not path.is_file():
+            raise ValueError(f"{path}: there is no such file")
+    return files
 
-        display.stage_started("corpus")
-        data_versions.reproduce(settings, [f"split@{options.corpus}"], on_line=lambda _: None)
-        display.stage_ended("corpus", "done")
-    return {name: folder / f"{name}.jsonl" for name in SPLITS}
+
+def files_made(corpus: str, settings: Settings, display: Any) -> dict[str, Path]:
+    """Those of a corpus, which DVC brings up to date first: in a moment where nothing has changed."""
+    from infra import data_versions
+
+    display.stage_started("corpus")
+    data_versions.reproduce(settings, [f"split@{corpus}"])
+    display.stage_ended("corpus", "done")
+    return {name: settings.data / corpus / "split" / f"{name}.jsonl" for name in SPLITS}
 
 
 def _print(options: argparse.Namespace, found: dict[str, Any]) -> None:

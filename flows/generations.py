@@ -17,7 +17,7 @@ from infra import processes, tracking, workers
 from infra.settings import Settings
 from infra.workers import Workers
 from tasks.artifacts import file_sha256
-from tasks.generations.catalogue import ROW_FILE, budgets
+from tasks.generations.catalogue import FOUND_FILE, ROW_FILE, budgets
 from tasks.generations.plot import bars
 from tasks.generations.rows import beside_counting
 from tasks.training import steps as training
@@ -39,7 +39,10 @@ class Request:
 
 
 class Comparison:
-    """One request being carried out. Its folder is named by what it depends on: the same request goes on where it was."""
+    """One request being carried out; the same one goes on where it was.
+
+    Its folder is named by the text, a model's within it by the seconds too: they depend on who else is asked for.
+    """
 
     def __init__(self, settings: Settings, request: Request, display: Display, opened: Workers) -> None:
         self.settings, self.request, self.display, self.workers = settings, request, display, opened
@@ -47,39 +50,36 @@ class Comparison:
             "files": {name: file_sha256(path) for name, path in request.files.items()},
             "level": request.level,
             "subwords": request.subwords,
-            "minutes": request.minutes,
             "seed": request.seed,
         }
         self.key = key_of(settings.checkout, "generations", **identity)
         self.folder = settings.runs / f"generations-{self.key[:16]}"
 
     def text(self) -> dict[str, Any]:
-        """Cut the files once; what was found is kept beside them."""
-        said = self.folder / "text-said.json"
-        if not (self.folder / TEXT).is_dir() or not said.is_file():
+        """What was found in the files, which are cut once."""
+        folder = self.folder / TEXT
+        if not folder.is_dir():
             self.display.stage_started("text")
-            found = self.workers.call(
-                "tasks.generations.run:prepare",
-                {
-                    "files": {name: str(path) for name, path in self.request.files.items()},
-                    "folder": str(self.folder / TEXT),
-                    "config": {"level": self.request.level, "subwords": self.request.subwords},
-                },
-            )
-            said.write_text(json.dumps(found), encoding="utf-8")
+            arguments = {
+                "files": {name: str(path) for name, path in self.request.files.items()},
+                "folder": str(folder),
+                "config": {"level": self.request.level, "subwords": self.request.subwords},
+            }
+            found = self.workers.call("tasks.generations.run:prepare", arguments)
             self.display.stage_ended("text", "done", f"{found['splits']['train']['pieces']:,} pieces to learn from")
-        return dict(json.loads(said.read_text(encoding="utf-8")))
+        return dict(json.loads((folder / FOUND_FILE).read_text(encoding="utf-8")))
 
     def row(self, model: str, seconds: float, parent: str) -> dict[str, Any]:
         """From its folder where it is finished, else by a worker, as a tracked run."""
-        folder = self.folder / model
+        named = f"{model}-{seconds:.0f}s"
+        folder = self.folder / named
         if (folder / ROW_FILE).is_file():
             found: dict[str, Any] = json.loads((folder / ROW_FILE).read_text(encoding="utf-8"))
             self.display.stage_ended(model, "reused", _headline(found))
             return found
         self.display.stage_started(model)
         began = time.monotonic()
-        run = tracking.stage_run(self.settings, parent=parent, stage=model, run_key=f"{self.key[:16]}:{model}")
+        run = tracking.stage_run(self.settings, parent=parent, stage=model, run_key=f"{self.key[:16]}:{named}")
         job = {
             "folder": str(folder),
             "text": str(self.folder / TEXT),
@@ -88,18 +88,24 @@ class Comparison:
             "seed": self.request.seed,
             "runtime": {},
         }
-        self.workers.listener = lambda record: self.display.progress(
-            model, int(record["step"]), int(record["steps"]), record
-        )
         with tracking.tracked(self.settings, run):
             tracking.log_parameters(self.settings, run, {"generations": {"model": model, "seconds": seconds}})
-            found = training.train(model, FUNCTION, job, run)
+            found = self._trained(model, job, run)
             numbers = {name: value for name, value in found.items() if isinstance(value, int | float)}
             tracking.log_metrics(self.settings, run, numbers)
             tracking.log_text(self.settings, run, "\n\n".join(found["samples"]), "samples.txt")
-        self.workers.listener = None
         self.display.stage_ended(model, "trained", _headline(found), time.monotonic() - began)
         return found
+
+    def _trained(self, model: str, job: dict[str, Any], run: str) -> dict[str, Any]:
+        def show(record: dict[str, Any]) -> None:
+            self.display.progress(model, int(record["step"]), int(record["steps"]), record)
+
+        self.workers.listener = show
+        try:
+            return training.train(model, FUNCTION, job, run)
+        finally:
+            self.workers.listener = None
 
 
 def _headline(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-ROW_FILE = "row.json"
+ROW_FILE, FOUND_FILE = "row.json", "found.json"
 
 
 @dataclass(frozen=True, kw_only=True)

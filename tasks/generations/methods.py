@@ -53,7 +53,7 @@ def nnlm_row(work: Work) -> Row:
         flops_a_step=6.0 * multiplied * size,
     )
     return learned_row(
-        "nnlm", work, learner, score=lambda ids: nnlm.token_nats(model, ids), sample=_after(nnlm.sample, model)
+        "nnlm", work, learner, score=lambda ids: nnlm.token_nats(model, ids), sample=_after(nnlm.sample, model, work)
     )
 
 
@@ -72,7 +72,11 @@ def recurrent_row(kind: str, work: Work) -> Row:
         precision="fp32",
     )
     return learned_row(
-        kind, work, learner, score=lambda ids: recurrent.token_nats(model, ids), sample=_after(recurrent.sample, model)
+        kind,
+        work,
+        learner,
+        score=lambda ids: recurrent.token_nats(model, ids),
+        sample=_after(recurrent.sample, model, work),
     )
 
 
@@ -94,7 +98,7 @@ def elmo_row(work: Work) -> Row:
         work,
         learner,
         score=lambda ids: elmo.token_nats(model, ids),
-        sample=_after(elmo.sample, model),
+        sample=_after(elmo.sample, model, work),
         note="perplexity of its forward direction; FLOPs count its letters' layer as one more matrix",
     )
 
@@ -173,8 +177,8 @@ def _size(model: nn.Module) -> int:
     return sum(tensor.numel() for tensor in model.parameters())
 
 
-def _after(sample: Callable[..., list[int]], model: Any) -> Callable[[Sequence[int], int], list[int]]:
-    return lambda prompt, count: sample(model, prompt, count, 1)
+def _after(sample: Callable[..., list[int]], model: Any, work: Work) -> Callable[[Sequence[int], int], list[int]]:
+    return lambda prompt, count: sample(model, prompt, count, work.seed)
 
 
 Method = Callable[[Work], Row]

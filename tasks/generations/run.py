@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from tasks.generations import text as texts
-from tasks.generations.catalogue import ROW_FILE
+from tasks.generations.catalogue import FOUND_FILE, ROW_FILE
 from tasks.generations.methods import METHODS
 from tasks.generations.work import Work
 from tasks.training.engine import Hook
@@ -36,14 +36,10 @@ def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
 
 
 def prepare(files: Mapping[str, str], folder: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Cut the three files into `folder` (made whole or not at all) and say what was found."""
+    """Cut the three files into `folder`, which is whole or not there, and say what was found, there too."""
     final = Path(folder)
     found = texts.cut({name: Path(path) for name, path in files.items()}, texts.TextConfig(**config))
-    temporary = final.with_name(final.name + ".tmp")
-    temporary.mkdir(parents=True, exist_ok=True)
-    texts.save(found, temporary)
-    temporary.replace(final)
-    return {
+    said = {
         "level": found.level,
         "vocabulary": found.vocabulary,
         "lossless": found.is_lossless,
@@ -52,3 +48,9 @@ def prepare(files: Mapping[str, str], folder: str, config: Mapping[str, Any]) ->
             for name, split in found.splits.items()
         },
     }
+    temporary = final.with_name(final.name + ".tmp")
+    temporary.mkdir(parents=True, exist_ok=True)
+    texts.save(found, temporary)
+    (temporary / FOUND_FILE).write_text(json.dumps(said), encoding="utf-8")
+    temporary.replace(final)
+    return said
