@@ -5,6 +5,8 @@ best model: ln 4 for the opener, 2 ln 4 for the fillers and nothing for the clos
 """
 
 import math
+import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from tasks.training.guards import GuardConfig
 from tasks.training.machine import Runtime
 from tasks.training.objectives import Objective
 from tasks.training.optimizers import OptimizerConfig, Schedule
+from tests.training.tiny_training import read_notes, run_apart
 
 KINDS, VOCABULARY = 4, 12
 COLUMNS = 16
@@ -90,3 +93,18 @@ def trained(
         sequence_tokens=20,
         hooks=hooks,
     )
+
+
+def resumes_to_the_byte(straight: Callable[..., None], folder: Path) -> None:
+    """`straight(folder, killed_at)` makes 14 steps with a checkpoint every 4: killed at 6 and at 11, it ends as if never."""
+    whole, broken = folder / "whole", folder / "broken"
+    assert run_apart(straight, whole) == 0
+    for step in (6, 11):
+        assert run_apart(straight, broken, step) == -signal.SIGKILL
+    assert run_apart(straight, broken) == 0
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        assert (broken / "step-00000014" / name).read_bytes() == (whole / "step-00000014" / name).read_bytes()
+    expected = {note["step"]: note["loss"] for note in read_notes(whole.with_suffix(".notes"))}
+    notes = read_notes(broken.with_suffix(".notes"))
+    assert [note["step"] for note in notes] == [*range(1, 7), *range(5, 12), *range(9, 15)]
+    assert all(note["loss"] == expected[note["step"]] for note in notes)

@@ -1,7 +1,6 @@
 """LSTMs and Elman networks trained by the engine: they learn what counting cannot, are resumed to the byte, and talk."""
 
 import math
-import signal
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -15,8 +14,8 @@ from models.recurrent import ZAREMBA_SMALL, RecurrentModel, RecurrentShape
 from tasks.generations.columns import ColumnBatches
 from tasks.generations.recurrent import CarriedNextToken, RecurrentConfig, sample, token_nats
 from tasks.training.engine import Outcome, Preempted
-from tests.generations.languages import COLUMNS, KINDS, VOCABULARY, Agreement, trained
-from tests.training.tiny_training import Notes, SignalAt, StopAt, read_notes, run_apart
+from tests.generations.languages import COLUMNS, KINDS, VOCABULARY, Agreement, resumes_to_the_byte, trained
+from tests.training.tiny_training import Notes, SignalAt, StopAt
 
 LANGUAGE = Agreement(fillers=2)
 STEPS = 200
@@ -118,23 +117,9 @@ def straight(folder: Path, killed_at: int = 0) -> None:
     trained(folder, model, CarriedNextToken(), columns(40), steps=14, hooks=hooks, checkpoint_steps=4, micro_batch=5)
 
 
-def killed(folder: Path, step: int) -> None:
-    straight(folder, killed_at=step)
-
-
 def test_killed_and_resumed_is_never_stopped(tmp_path: Path) -> None:
     """Killed in the middle of a column and right after it began anew; state, weights and losses are the unbroken run's."""
-    whole, folder = tmp_path / "whole", tmp_path / "run"
-    assert run_apart(straight, whole) == 0
-    for step in (6, 11):
-        assert run_apart(killed, folder, step) == -signal.SIGKILL
-    assert run_apart(straight, folder) == 0
-    for name in ("model.safetensors", "optimizer.safetensors"):
-        assert (folder / "step-00000014" / name).read_bytes() == (whole / "step-00000014" / name).read_bytes()
-    expected = {note["step"]: note["loss"] for note in read_notes(whole.with_suffix(".notes"))}
-    notes = read_notes(folder.with_suffix(".notes"))
-    assert [note["step"] for note in notes] == [*range(1, 7), *range(5, 12), *range(9, 15)]
-    assert all(note["loss"] == expected[note["step"]] for note in notes)
+    resumes_to_the_byte(straight, tmp_path)
 
 
 class Forgetful(CarriedNextToken):
