@@ -204,6 +204,7 @@ def prepare_worker(log: str) -> None:
 class PlainBackend(Backend):  # type: ignore[misc]
     def on_start(self, worker_group: Any, backend_config: "PlainConfig") -> None:
         worker_group.execute(prepare_worker, backend_config.log)
+        ray.kill(worker_group.get_worker_group_state().sync_actor)  # where ranks meet: there is one
 
 
 class PlainConfig(BackendConfig):  # type: ignore[misc]

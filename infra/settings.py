@@ -239,16 +239,38 @@ def _mlflow(settings: Settings) -> dict[str, str]:
     }
 
 
+# What looks after a training takes its cores from it, and one thread that waits keeps all others waiting: a tenth of a
+# millisecond at every one of hundreds of wakings a second was most of what the platform cost (make prove overhead).
+RAY_AT_REST: Mapping[str, str] = {
+    "RAY_worker_niceness": "0",  # by default a worker gives way to all of these
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",  # also how late the end of a training is noticed, at most
+    "RAY_enable_metrics_collection": "0",
+    "RAY_event_stats": "0",
+    "RAY_core_worker_internal_heartbeat_ms": "5000",
+    "RAY_debug_dump_period_milliseconds": "0",
+    "RAY_event_stats_print_interval_ms": "0",
+    "RAY_free_objects_period_milliseconds": "10000",
+    "RAY_gcs_pull_resource_loads_period_milliseconds": "10000",
+    "RAY_io_context_event_loop_lag_collection_interval_ms": "0",
+    "RAY_io_context_monitor_probe_interval_ms": "60000",
+    "RAY_kill_idle_workers_interval_ms": "5000",
+    "RAY_local_fs_monitor_interval_ms": "60000",
+    "RAY_memory_monitor_refresh_ms": "2000",
+    "RAY_metrics_report_interval_ms": "60000",
+    "RAY_object_manager_timer_freq_ms": "1000",
+    "RAY_ray_events_report_interval_ms": "60000",
+    "RAY_raylet_report_resources_period_milliseconds": "1000",
+    "RAY_report_worker_backlog_interval_ms": "10000",
+    "RAY_task_events_report_interval_ms": "0",
+}
+
+
 def _ray(settings: Settings) -> dict[str, str]:
     return {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(settings.ray_token),
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
-        # what looks after a training takes its cores from it, and one thread that waits keeps all others waiting
-        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
-        "RAY_enable_metrics_collection": "0",
-        "RAY_metrics_report_interval_ms": "60000",
-        "RAY_task_events_report_interval_ms": "0",
+        **RAY_AT_REST,
         "RAY_TRAIN_METRICS_ENABLED": "0",
         "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60",
