@@ -7,6 +7,7 @@ from typing import Any
 
 from tasks.generations.learning import Learner, learn
 from tasks.generations.rows import PERPLEXITY, Nats, Row, figures
+from tasks.generations.sentences import Represent, word_order
 from tasks.generations.text import Ids, Text
 from tasks.training.engine import Hook
 from tasks.training.machine import Runtime
@@ -38,11 +39,13 @@ def learned_row(
     score: Score | None = None,
     sample: Say | None = None,
     probe: Callable[[], Mapping[str, Any]] = dict,
+    represent: Represent | None = None,
     measured: Callable[[], Mapping[str, Any]] = dict,
     measure: str = PERPLEXITY,
     note: str = "",
 ) -> Row:
-    """Train, then score the whole valid and test texts, let it say something, and ask it what its kind can answer."""
+    """Train, then score the whole valid and test texts, let it say something, and ask it what its kind can answer;
+    `represent` makes vectors of sentences."""
     learned = learn(
         learner,
         folder=work.folder,
@@ -61,7 +64,7 @@ def learned_row(
         seconds=learned.seconds,
         measure=measure,
         samples=said(work.text, sample) if sample is not None else (),
-        probe=dict(probe()),
+        probe={**probe(), **(word_order(represent, work.text, work.seed) if represent is not None else {})},
         note=note,
         further={"steps": learned.steps, "tokens": learned.tokens},
         **{**(figures(work.text, nats) if nats else {}), **measured()},

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from tasks.training.mfu import flops_per_token
 
-SMALL_WIDTH, SMALL_HEAD, HEAD = 512, 32, 64
-NARROWEST, WIDEST, MOST_LAYERS = 64, 16_384, 128
+HEADS = ((64, 16), (512, 32), (math.inf, 64))  # below this width a head has so many dimensions
+NARROWEST, WIDEST, MOST_LAYERS = 16, 16_384, 128
 FEED_FORWARD_STEP = 64  # SwiGLU's hidden width, about 8/3 of the model's, in steps of this
 CLOSE, OFF_PRICE = 0.04, 20.0  # a size this close is as wanted; beyond it counts for more than a shape's proportions
 SHORT_CONTEXT, CONTEXT, SHORT_BELOW = 256, 1024, 30e6
@@ -56,7 +56,7 @@ def closest_shape(parameters: float, *, vocabulary: int, embeddings: bool = True
 def _shapes(vocabulary: int, context: int) -> Iterator[Sized]:
     width = NARROWEST
     while width <= WIDEST:
-        head = SMALL_HEAD if width < SMALL_WIDTH else HEAD
+        head = next(each for below, each in HEADS if width < below)
         feed_forward = FEED_FORWARD_STEP * math.ceil(8 * width / 3 / FEED_FORWARD_STEP)
         layer = 4 * width**2 + 3 * width * feed_forward + 2 * width
         for layers in range(2, MOST_LAYERS + 1):

@@ -1,0 +1,39 @@
+"""The grid: each cell spends its budget, sizes and batches follow the rules, and what cannot be built is refused."""
+
+import pytest
+
+from tasks.scaling.grid import batch_sequences, grid, ladder_of, rate_share
+
+
+def test_every_cell_spends_its_budget_and_the_middle_has_the_ratio_asked_for() -> None:
+    """6 x 20 x N^2 = 1.2e13 for N = 316,228; sizes around it at 2^-1.5, 2^-0.5, 2^0.5, 2^1.5 of that."""
+    cells = grid([1.2e13, 4e12, 3.6e13], sizes=4, vocabulary=512, tokens_per_parameter=20)
+    assert len({cell.name for cell in cells}) == len(cells) == 12
+    assert [cell.flops for cell in cells] == sorted(cell.flops for cell in cells)
+    for cell in cells:
+        assert cell.spent == pytest.approx(cell.flops, rel=0.05)
+    middle = [cell for cell in cells if cell.flops == 1.2e13]
+    wanted = [316_228 * 2 ** (place - 1.5) for place in range(4)]
+    assert [cell.sized.parameters for cell in middle] == pytest.approx(wanted, rel=0.1)
+    assert middle[1].tokens / middle[1].sized.parameters == pytest.approx(40, rel=0.25)
+
+
+def test_the_laptop_recipe_is_where_the_rules_begin() -> None:
+    assert batch_sequences(480 * 16 * 256, 256) == 16
+    assert batch_sequences(2.5e9, 1024) * 1024 == pytest.approx(524_288, rel=0.05)  # gpu-124m
+    assert rate_share(853_120) == 1.0
+    assert rate_share(10_000) == 1.0
+    assert rate_share(85_000_000) == pytest.approx(0.08, abs=0.005)
+
+
+def test_budgets_rise_by_three() -> None:
+    assert ladder_of(9e12, 3) == pytest.approx([1e12, 3e12, 9e12])
+
+
+def test_grids_that_show_nothing_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least 3 budgets and 4 sizes of each; found 2 and 4"):
+        grid([1e12, 2e12], sizes=4, vocabulary=512, tokens_per_parameter=20)
+    with pytest.raises(ValueError, match="with a vocabulary of 50,000 the nearest has"):
+        grid([1e10, 2e10, 4e10], sizes=4, vocabulary=50_000, tokens_per_parameter=20)
+    with pytest.raises(ValueError, match="above 0"):
+        grid([1e12, 2e12, -4e12], sizes=4, vocabulary=512, tokens_per_parameter=20)
