@@ -166,6 +166,9 @@ def _generations_command(commands: Any) -> None:
         "--budget-minutes", dest="minutes", type=float, default=10.0, metavar="M",
         help="minutes of training of all together (default: 10)",
     )  # fmt: skip
+    compare.add_argument(
+        "--labelled", metavar="FILE", help="sentences with a label (JSON lines or a table): can their vectors tell it?"
+    )
     compare.add_argument("--subwords", type=int, default=4096, help="size of the subword vocabulary (default: 4096)")
     _json(compare, '{"rows": [{"model", "year", "parameters", "train_flops", "seconds", "valid_perplexity", ...}]}')
 

@@ -26,7 +26,7 @@ from tasks.training.pace import longest_lane
 
 STAGE = "ladder"
 FIT_FILE = "fit.json"
-GUESSED_FLOPS = 1e10  # a second of one core or GPU; only the first guess, before any step was timed
+GUESSED_FLOPS = 2e10  # a second of one core or GPU; only the first guess, before any step was timed
 KEPT_BACK = 0.15  # of the time, for measuring and the start of processes
 MANY_EPOCHS = 4.0  # a text read more often teaches less than fresh text would (Muennighoff et al. 2023)
 COLUMNS = {"parameters": "total_parameters", "tokens": "tokens", "flops": "flops", "loss": "loss", "run": "run"}

@@ -6,7 +6,6 @@ weights, and what differs is the prompt; it also halves the time. Every size rea
 
 import hashlib
 import json
-import os
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ from tasks.emergence.measures import Scores, measure
 from tasks.emergence.vocabulary import END_ID, PAD_ID, VOCABULARY
 from tasks.training.checkpoints import Checkpoints
 from tasks.training.engine import Hook, TrainingConfig, step_seed, train
+from tasks.training.finished import read_record, write_record
 from tasks.training.lease import Lease
 from tasks.training.machine import Runtime, environment
 from tasks.training.objectives import NextToken
@@ -112,11 +112,7 @@ class Part:
 
     def record(self) -> dict[str, Any] | None:
         """What was measured, when this part is finished; a record of another configuration does not count."""
-        try:
-            found: dict[str, Any] = json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return found if found.get("identity") == self.identity else None
+        return read_record(self.folder / RECORD, self.identity)
 
     def run(self, hooks: Sequence[Hook]) -> dict[str, Any]:
         return run(self, hooks)
@@ -161,9 +157,7 @@ def run(part: Part, hooks: Sequence[Hook] = ()) -> dict[str, Any]:
         **trained,
         "abilities": [_measured(model, ability, part.config) for ability in part.config.abilities],
     }
-    temporary = part.folder / f"{RECORD}.tmp"
-    temporary.write_text(json.dumps(record), encoding="utf-8")
-    os.replace(temporary, part.folder / RECORD)
+    write_record(part.folder / RECORD, record)
     return record
 
 

@@ -1,7 +1,7 @@
-"""Sentences as vectors: whether a linear reader of the vector can tell that two neighbouring pieces were swapped.
+"""Sentences as vectors: whether a linear reader of two vectors can tell that the sentences stand side by side.
 
-The bigram shift of Conneau et al. (2018), "What you can cram into a single vector", made of the text itself, so that it
-needs no labels. A mean of word vectors is the same with and without the swap: it must stay at chance.
+Made of the text itself, so that it needs no labels. It reads what the vectors share and where they differ, |u - v| and
+u v, as Conneau et al. (2017) do for pairs of sentences.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,54 +16,65 @@ from tasks.generations.text import Ids, Text
 
 Sentences = Sequence[Sequence[int]]
 Vectors = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.bool_]
 Represent = Callable[[Sentences], Vectors]
 
 LENGTH, FEWEST_PIECES = 16, 8
 LEARNED_FROM, ASKED, FEWEST_ASKED = 2000, 500, 100
-RIDGE = 10.0  # over standardised features
+RIDGE = 100.0  # over standardised features
 READ_AT_ONCE = 64
 
 
-def word_order(represent: Represent, text: Text, seed: int) -> dict[str, str]:
-    """{"word order": how often it is right}; nothing where the text has too few sentences. Learned on the valid text."""
+def neighbours_told(represent: Represent, text: Text, seed: int) -> dict[str, str]:
+    """{question: how often it is right}; nothing where the text has too few sentences. Learned on the valid text."""
     learned, asked_of = (
-        bigram_shift(text.splits[split].ids, text.end_id, most, seed)
+        pairs(text.splits[split].ids, text.end_id, most, seed)
         for split, most in (("valid", LEARNED_FROM), ("test", ASKED))
     )
     if min(len(learned[0]), len(asked_of[0])) < FEWEST_ASKED:
         return {}
-    right = accuracy(represent(learned[0]), learned[1], represent(asked_of[0]), asked_of[1])
+    right = accuracy(_compared(represent, learned[0]), learned[1], _compared(represent, asked_of[0]), asked_of[1])
     half_width = 1.96 * (0.25 / len(asked_of[0])) ** 0.5
     return {
-        "which sentence has two neighbours swapped": f"{right:.0%} right of {len(asked_of[0])} by its vector alone "
+        "do two sentences stand side by side": f"{right:.0%} right of {len(asked_of[0])} by their vectors alone "
         f"(chance is 50% ± {half_width:.0%})"
     }
 
 
-def bigram_shift(ids: Ids, end_id: int, most: int, seed: int) -> tuple[list[list[int]], npt.NDArray[np.bool_]]:
-    """Lines cut into sentences of LENGTH pieces, and which of them (every other one) have a pair swapped."""
+def pairs(ids: Ids, end_id: int, most: int, seed: int) -> tuple[list[tuple[list[int], list[int]]], Labels]:
+    """Lines cut into sentences of LENGTH pieces; every other pair stands side by side, the others are drawn together."""
     random = np.random.default_rng(seed)
     lines = [line[line != end_id].tolist() for line in np.split(ids, np.flatnonzero(ids == end_id) + 1)]
     cut = [line[start : start + LENGTH] for line in lines for start in range(0, len(line), LENGTH)]
-    long_enough = [each for each in cut if len(each) >= FEWEST_PIECES]
-    chosen = random.permutation(len(long_enough))[:most]
-    sentences = [list(long_enough[place]) for place in chosen]
-    swapped = np.arange(len(sentences)) % 2 == 1
-    for sentence in sentences[1::2]:
-        place = int(random.integers(len(sentence) - 1))
-        sentence[place], sentence[place + 1] = sentence[place + 1], sentence[place]
-    return sentences, swapped
+    sentences = [each for each in cut if len(each) >= FEWEST_PIECES]
+    firsts = random.permutation(max(0, len(sentences) - 1))[:most]
+    beside = np.arange(len(firsts)) % 2 == 0
+    found = []
+    for first, is_beside in zip(firsts, beside, strict=True):
+        second = first + 1 if is_beside else random.integers(len(sentences))
+        found.append((sentences[first], sentences[second]))
+    return found, beside
 
 
-def accuracy(
-    learned_ND: Vectors, labels_N: npt.NDArray[np.bool_], asked_MD: Vectors, wanted_M: npt.NDArray[np.bool_]
-) -> float:
-    """Of a ridge classifier over standardised features."""
+def _compared(represent: Represent, found: Sequence[tuple[list[int], list[int]]]) -> Vectors:
+    u_ND, v_ND = (represent([pair[side] for pair in found]) for side in (0, 1))
+    mean_D, scale_D = u_ND.mean(0), u_ND.std(0) + 1e-9
+    u_ND, v_ND = (u_ND - mean_D) / scale_D, (v_ND - mean_D) / scale_D
+    return np.concatenate([np.abs(u_ND - v_ND), u_ND * v_ND], axis=1)
+
+
+def accuracy(learned_ND: Vectors, labels_N: Labels, asked_MD: Vectors, wanted_M: Labels) -> float:
+    """The share that a linear reader of the vectors gets right."""
+    return float(((scores(learned_ND, labels_N, asked_MD) > 0) == wanted_M).mean())
+
+
+def scores(learned_ND: Vectors, labels_N: Labels, asked_MD: Vectors) -> Vectors:
+    """[M], above 0 for what looks like a True: ridge regression on ±1 over standardised features."""
     mean_D, scale_D = learned_ND.mean(0), learned_ND.std(0) + 1e-9
     x_ND, x_MD = ((each - mean_D) / scale_D for each in (learned_ND, asked_MD))
     signs_N = np.where(labels_N, 1.0, -1.0)
     weights_D = np.linalg.solve(x_ND.T @ x_ND + RIDGE * np.eye(x_ND.shape[1]), x_ND.T @ (signs_N - signs_N.mean()))
-    return float(((x_MD @ weights_D + signs_N.mean() > 0) == wanted_M).mean())
+    return np.asarray(x_MD @ weights_D + signs_N.mean())
 
 
 def causal_means(model: nn.Module, states: Callable[[Tensor], Tensor], sentences: Sentences) -> Vectors:

@@ -16,9 +16,9 @@ LAPTOP_TOKENS, LAPTOP_BATCH_TOKENS = 480 * 16 * 256, 4096
 BATCH_EXPONENT, MOST_BATCH_TOKENS, BATCH_STEP = 0.68, 2**22, 8
 # learning rate ~ N^-0.55 leads from the laptop recipe's to the published ones at 124M, 350M and 1B (within a fifth)
 LAPTOP_BODY, RATE_EXPONENT = 853_120, 0.55
-BUDGET_RATIO = 3.0  # between neighbouring budgets
-SIZE_RATIO = 2.0  # between neighbouring sizes of a budget
-FEWEST_SIZES, FEWEST_BUDGETS = 4, 3
+BUDGET_RATIO = 2.5  # between neighbouring budgets
+SIZE_RATIO = 1.6  # between neighbouring sizes of a budget
+FEWEST_SIZES, FEWEST_BUDGETS, FEWEST_STEPS = 4, 3, 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,10 @@ def rate_share(body: int) -> float:
 
 
 def grid(budgets: Sequence[float], *, sizes: int, vocabulary: int, tokens_per_parameter: float) -> list[Cell]:
-    """Every budget's sizes, rising; the middle of them has `tokens_per_parameter`, neighbours differ by SIZE_RATIO."""
+    """Every budget's sizes, rising by SIZE_RATIO; the middle of them has `tokens_per_parameter`.
+
+    Where that asks for less than the smallest decoder that this vocabulary allows, the sizes begin at that one.
+    """
     if len(budgets) < FEWEST_BUDGETS or sizes < FEWEST_SIZES:
         raise ValueError(
             f"scaling study: a grid has at least {FEWEST_BUDGETS} budgets and {FEWEST_SIZES} sizes of each; "
@@ -71,26 +74,27 @@ def grid(budgets: Sequence[float], *, sizes: int, vocabulary: int, tokens_per_pa
         )
     if not tokens_per_parameter > 0 or min(budgets) <= 0:
         raise ValueError("scaling study: budgets and tokens per parameter must be above 0")
-    return [
-        _cell(flops, middle * SIZE_RATIO ** (place - (sizes - 1) / 2), vocabulary)
-        for flops in sorted(budgets)
-        for middle in [sqrt(flops / (FLOPS_PER_PARAMETER_TOKEN * tokens_per_parameter))]
-        for place in range(sizes)
-    ]
+    half = SIZE_RATIO ** ((sizes - 1) / 2)
+    smallest = closest_shape(1, vocabulary=vocabulary).parameters
+    cells = []
+    for flops in sorted(budgets):
+        first = max(smallest, sqrt(flops / (FLOPS_PER_PARAMETER_TOKEN * tokens_per_parameter)) / half)
+        cells += [_cell(flops, first * SIZE_RATIO**place, vocabulary) for place in range(sizes)]
+    return cells
 
 
 def _cell(flops: float, parameters: float, vocabulary: int) -> Cell:
     sized = closest_shape(parameters, vocabulary=vocabulary)
-    if not 0.8 < sized.parameters / parameters < 1.25:
-        raise ValueError(
-            f"scaling study: {flops:.1e} FLOPs want decoders of {parameters:,.0f} parameters, and with a vocabulary of "
-            f"{vocabulary:,} the nearest has {sized.parameters:,}; give larger budgets, or a data set with a smaller "
-            "vocabulary"
-        )
     tokens = flops / (FLOPS_PER_PARAMETER_TOKEN * sized.parameters)
     context = int(sized.architecture["context"])
     batch = batch_sequences(tokens, context)
-    return Cell(flops=flops, sized=sized, batch_sequences=batch, steps=max(1, round(tokens / (batch * context))))
+    steps = round(tokens / (batch * context))
+    if steps < FEWEST_STEPS:
+        raise ValueError(
+            f"scaling study: {flops:.1e} FLOPs train a decoder of {sized.parameters:,} parameters for {steps} steps; give "
+            f"larger budgets, more minutes, or a data set with a smaller vocabulary than {vocabulary:,}"
+        )
+    return Cell(flops=flops, sized=sized, batch_sequences=batch, steps=steps)
 
 
 def ladder_of(largest: float, count: int) -> list[float]:

@@ -20,6 +20,7 @@ from tasks.tokenization.shards import open_split
 from tasks.training.batches import TokenBatches
 from tasks.training.checkpoints import Checkpoints
 from tasks.training.engine import Hook, TrainingConfig, step_seed, train
+from tasks.training.finished import read_record, write_record
 from tasks.training.lease import Lease
 from tasks.training.machine import Runtime, decide, environment
 from tasks.training.objectives import NextToken
@@ -82,11 +83,7 @@ class Part:
 
     def record(self) -> dict[str, Any] | None:
         """What was measured, when this part is finished; a record of another training does not count."""
-        try:
-            found: dict[str, Any] = json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return found if found.get("identity") == self.identity else None
+        return read_record(self.folder / RECORD, self.identity)
 
     def run(self, hooks: Sequence[Hook]) -> dict[str, Any]:
         """Train and measure what is not finished yet; the record, which is written last."""
@@ -94,9 +91,7 @@ class Part:
         if found is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             found = _trained(self, hooks)
-            temporary = self.folder / f"{RECORD}.tmp"
-            temporary.write_text(json.dumps(found), encoding="utf-8")
-            temporary.replace(self.folder / RECORD)
+            write_record(self.folder / RECORD, found)
         return found
 
 

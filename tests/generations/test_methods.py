@@ -35,7 +35,7 @@ def test_each_learns_in_a_few_steps_and_leaves_its_row(name: str, text: Path, tm
     assert row["parameters"] > 0
     vocabulary = 17
     if name in ("word2vec", "rnn", "lstm", "elmo", "gpt2", "bert", "llama"):
-        assert "right of 120" in row["probe"]["which sentence has two neighbours swapped"]
+        assert "right of 119" in row["probe"]["do two sentences stand side by side"]
     if row["test_perplexity"] is None:
         assert len(row["probe"]) > 0
     else:

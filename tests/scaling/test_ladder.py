@@ -1,6 +1,5 @@
 """The ladder's trainings: by the one engine on a real token set, resumed, not repeated, and told in anybody's table."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,25 +10,11 @@ from tasks.scaling.grid import Cell
 from tasks.scaling.runs import read_runs
 from tasks.scaling.shapes import closest_shape
 from tasks.scaling.study import Part, Setting, parts, precision_for, seconds_of, write_table
-from tasks.training.engine import Preempted, TrainState
+from tasks.training.engine import Preempted
 from tests.benchmarks.trainings import encode_text
+from tests.losses import Losses
 
 CELL = Cell(flops=1.4e9, sized=closest_shape(25_000, vocabulary=512), batch_sequences=8, steps=5)
-
-
-class Losses:
-    """A hook that keeps the losses, and wants to stop after a number of steps."""
-
-    def __init__(self, stop_at: int = 0) -> None:
-        self.found: list[float] = []
-        self._stop_at = stop_at
-
-    def __call__(self, state: TrainState, metrics: Mapping[str, float]) -> None:
-        del state
-        self.found.append(metrics["loss"])
-
-    def stop_requested(self) -> bool:
-        return bool(self._stop_at) and len(self.found) >= self._stop_at
 
 
 @pytest.fixture(scope="module")
