@@ -238,10 +238,10 @@ def _scaling_study(verbs: Any) -> None:
     command.add_argument("--minutes", type=float, default=15.0, help="time for all of it (default: 15)")
     command.add_argument("--budgets", default="", metavar="FLOPS,...", help="instead of --minutes: 1e12,3e12,1e13")
     command.add_argument("--count", type=int, default=3, metavar="N", help="budgets, without --budgets (default: 3)")
-    command.add_argument("--sizes", type=int, default=4, metavar="N", help="sizes of each budget (default: 4)")
+    command.add_argument("--sizes", type=int, default=5, metavar="N", help="sizes of each budget (default: 5)")
     command.add_argument(
-        "--tokens-per-parameter", type=float, default=20.0, metavar="RATIO",
-        help="in the middle of each budget's sizes (default: 20)",
+        "--tokens-per-parameter", type=float, default=8.0, metavar="RATIO",
+        help="in the middle of each budget's sizes (default: 8, which suits small budgets; 20 large ones)",
     )  # fmt: skip
     command.add_argument("--seed", type=int, default=1, help="of weights and order (default: 1)")
     _json(command, '{"runs": [...], "table", "fit", "held_out", "plots", "folder"}')

@@ -27,6 +27,7 @@ from tasks.training.pace import longest_lane
 STAGE = "ladder"
 FIT_FILE = "fit.json"
 GUESSED_FLOPS = 2e10  # a second of one core or GPU; only the first guess, before any step was timed
+PACE_ROUNDS = 2  # larger budgets have larger decoders, which compute faster
 KEPT_BACK = 0.15  # of the time, for measuring and the start of processes
 MANY_EPOCHS = 4.0  # a text read more often teaches less than fresh text would (Muennighoff et al. 2023)
 COLUMNS = {"parameters": "total_parameters", "tokens": "tokens", "flops": "flops", "loss": "loss", "run": "run"}
@@ -123,13 +124,13 @@ def _plan(
     a_size = sum(ladder_of(1.0, request.count)) / count  # its share of the largest budget, side by side with others
     guess = ladder_of(GUESSED_FLOPS * seconds / (request.sizes * a_size), request.count)
     budgets = list(request.budgets) or guess
-    cells = _cells(request, setting, budgets)
-    precision = pool.submit(precision_for, cells[-1], setting).result()
-    if not request.budgets:
+    precision = pool.submit(precision_for, _cells(request, setting, budgets)[-1], setting).result()
+    for _ in range(0 if request.budgets else PACE_ROUNDS):
+        cells = _cells(request, setting, budgets)
         settings = [replace(setting, precision=precision)] * len(cells)
         times = sorted(pool.map(seconds_of, cells, settings), reverse=True)
-        budgets = [flops * seconds / longest_lane(times, count) for flops in guess]
-        _cells(request, setting, budgets)
+        budgets = [flops * seconds / longest_lane(times, count) for flops in budgets]
+    _cells(request, setting, budgets)
     write_json(plan, {"budgets": budgets, "precision": precision})
     display.stage_ended("pace", "done", " ".join(f"{flops:.2g}" for flops in budgets) + " FLOPs")
 

@@ -60,8 +60,10 @@ def _print(found: dict[str, Any], *, as_json: bool) -> None:
         write_json(found)
         return
     from rich.console import Console
+    from rich.text import Text
 
-    from flows.study_tables import study_tables
+    from flows.study_tables import kept, study_tables
 
     console = Console(highlight=False)
     console.print(study_tables(found, width=console.width))
+    console.print(Text("\n".join(kept(found)), style="cyan"), soft_wrap=True)

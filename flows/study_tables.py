@@ -20,9 +20,13 @@ def study_tables(found: Record, *, width: int) -> RenderableType:
     if found["note"]:
         parts.append(Text(found["note"], style="yellow"))
     parts.append(fit_tables({**found["fit"], "held_out": found["held_out"]}, width=width))
-    kept = {"table": found["table"], "law": f"{found['fit_file']}   (espalier scaling plan --fit FILE --flops 1e18)"}
-    lines = [f"{name:<7}{value}" for name, value in kept.items()] + [f"figure {path}" for path in found["plots"]]
-    return Group(*parts, *(Text(line, style="cyan", no_wrap=True, overflow="ignore") for line in lines))
+    return Group(*parts)
+
+
+def kept(found: Record) -> list[str]:
+    """Where all of it lies; lines that no terminal may cut."""
+    law = f"law    {found['fit_file']}   (espalier scaling plan --fit FILE --flops 1e18)"
+    return [f"table  {found['table']}", law, *(f"figure {path}" for path in found["plots"])]
 
 
 def _ladder(found: Record, width: int) -> Table:

@@ -5,11 +5,11 @@ C = 6 N D, with N all parameters: the embedding table is tied, so it is the head
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import log, sqrt
 from typing import Any
 
 from tasks.scaling.laws import FLOPS_PER_PARAMETER_TOKEN
-from tasks.scaling.shapes import Sized, closest_shape
+from tasks.scaling.shapes import Sized, family
 
 # tokens a batch ~ D^0.68 leads from the laptop recipe's 4,096 to the 524,288 of gpu-124m
 LAPTOP_TOKENS, LAPTOP_BATCH_TOKENS = 480 * 16 * 256, 4096
@@ -17,7 +17,7 @@ BATCH_EXPONENT, MOST_BATCH_TOKENS, BATCH_STEP = 0.68, 2**22, 8
 # learning rate ~ N^-0.55 leads from the laptop recipe's to the published ones at 124M, 350M and 1B (within a fifth)
 LAPTOP_BODY, RATE_EXPONENT = 853_120, 0.55
 BUDGET_RATIO = 2.5  # between neighbouring budgets
-SIZE_RATIO = 1.6  # between neighbouring sizes of a budget
+SIZE_RATIO = 1.7  # between neighbouring sizes of a budget
 FEWEST_SIZES, FEWEST_BUDGETS, FEWEST_STEPS = 4, 3, 10
 
 
@@ -75,16 +75,19 @@ def grid(budgets: Sequence[float], *, sizes: int, vocabulary: int, tokens_per_pa
     if not tokens_per_parameter > 0 or min(budgets) <= 0:
         raise ValueError("scaling study: budgets and tokens per parameter must be above 0")
     half = SIZE_RATIO ** ((sizes - 1) / 2)
-    smallest = closest_shape(1, vocabulary=vocabulary).parameters
+    shapes = list(family(vocabulary))
     cells = []
     for flops in sorted(budgets):
-        first = max(smallest, sqrt(flops / (FLOPS_PER_PARAMETER_TOKEN * tokens_per_parameter)) / half)
-        cells += [_cell(flops, first * SIZE_RATIO**place, vocabulary) for place in range(sizes)]
+        first = max(shapes[0].parameters, sqrt(flops / (FLOPS_PER_PARAMETER_TOKEN * tokens_per_parameter)) / half)
+        cells += [_cell(flops, _nearest(shapes, first * SIZE_RATIO**place), vocabulary) for place in range(sizes)]
     return cells
 
 
-def _cell(flops: float, parameters: float, vocabulary: int) -> Cell:
-    sized = closest_shape(parameters, vocabulary=vocabulary)
+def _nearest(shapes: Sequence[Sized], parameters: float) -> Sized:
+    return min(shapes, key=lambda each: abs(log(each.parameters / parameters)))
+
+
+def _cell(flops: float, sized: Sized, vocabulary: int) -> Cell:
     tokens = flops / (FLOPS_PER_PARAMETER_TOKEN * sized.parameters)
     context = int(sized.architecture["context"])
     batch = batch_sequences(tokens, context)

@@ -11,8 +11,11 @@ from rich.console import Console
 from flows.scaling_study import is_within
 from flows.study_tables import study_tables
 
-# decoders of about 16,000 to 260,000 parameters, a token for each: seconds of training
-ARGUMENTS = ("scaling", "study", "--corpus", "tiny", "--budgets", "1.6e10,3.2e10,6.4e10", "--tokens-per-parameter", "1")
+BUDGETS = (2.4e10, 4.8e10, 9.6e10)  # decoders of 16,000 to 160,000 parameters, a token or two for each: seconds
+ARGUMENTS = (
+    "scaling", "study", "--corpus", "tiny", "--budgets", ",".join(map(str, BUDGETS)), "--sizes", "4",
+    "--tokens-per-parameter", "1.5",
+)  # fmt: skip
 
 
 def test_a_ladder_from_the_command_line_and_the_same_again(espalier: Any, workspace: Path) -> None:
@@ -20,7 +23,7 @@ def test_a_ladder_from_the_command_line_and_the_same_again(espalier: Any, worksp
     assert first.returncode == 0, first.stderr
     found = json.loads(first.stdout)
     assert len(found["runs"]) == 12
-    for budget in (1.6e10, 3.2e10, 6.4e10):
+    for budget in BUDGETS:
         assert len([run for run in found["runs"] if run["budget"] == budget]) == 4
     assert found["fit"]["approach_3"]["rows_used"] == 12
     assert found["held_out"]["rows_held_out"] == 4
