@@ -166,6 +166,9 @@ def _generations_command(commands: Any) -> None:
         "--budget-minutes", dest="minutes", type=float, default=10.0, metavar="M",
         help="minutes of training of all together (default: 10)",
     )  # fmt: skip
+    compare.add_argument(
+        "--labelled", metavar="FILE", help="sentences with a label (JSON lines or a table): can their vectors tell it?"
+    )
     compare.add_argument("--subwords", type=int, default=4096, help="size of the subword vocabulary (default: 4096)")
     _json(compare, '{"rows": [{"model", "year", "parameters", "train_flops", "seconds", "valid_perplexity", ...}]}')
 
@@ -216,13 +219,32 @@ def _tokenizer_commands(commands: Any) -> None:
 def _scaling_commands(commands: Any) -> None:
     scaling = commands.add_parser(
         "scaling",
-        help="fit scaling laws, plan by them, ask what emerges",
+        help="train a ladder, fit scaling laws, plan by them, ask what emerges",
         epilog="example: espalier scaling plan --flops 1e18",
     )
     verbs = scaling.add_subparsers(title="scaling commands", required=True, metavar="VERB")
+    _scaling_study(verbs)
     _scaling_fit(verbs)
     _scaling_plan(verbs)
     _emergence_command(verbs)
+
+
+def _scaling_study(verbs: Any) -> None:
+    command = _add(
+        verbs, "study", scaling_study, "train an iso-FLOP ladder of decoders on a data set and fit its laws",
+        "espalier scaling study --minutes 15",
+    )  # fmt: skip
+    command.add_argument("--corpus", default="default", help="the data set (default: default)")
+    command.add_argument("--minutes", type=float, default=15.0, help="time for all of it (default: 15)")
+    command.add_argument("--budgets", default="", metavar="FLOPS,...", help="instead of --minutes: 1e12,3e12,1e13")
+    command.add_argument("--count", type=int, default=3, metavar="N", help="budgets, without --budgets (default: 3)")
+    command.add_argument("--sizes", type=int, default=5, metavar="N", help="sizes of each budget (default: 5)")
+    command.add_argument(
+        "--tokens-per-parameter", type=float, default=8.0, metavar="RATIO",
+        help="in the middle of each budget's sizes (default: 8, which suits small budgets; 20 large ones)",
+    )  # fmt: skip
+    command.add_argument("--seed", type=int, default=1, help="of weights and order (default: 1)")
+    _json(command, '{"runs": [...], "table", "fit", "held_out", "plots", "folder"}')
 
 
 def _scaling_fit(verbs: Any) -> None:
@@ -392,6 +414,12 @@ def tokenizers_export(options: argparse.Namespace) -> int:
     from flows.tokenizer_commands import export
 
     return export(options.tokenizer, options.folder, as_json=options.json)
+
+
+def scaling_study(options: argparse.Namespace) -> int:
+    from flows.study_commands import study
+
+    return study(options)
 
 
 def scaling_fit(options: argparse.Namespace) -> int:

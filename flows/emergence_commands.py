@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.cli import print_json
-from infra.settings import apply_environment, load_settings
+from infra.settings import apply_environment, load_settings, prepare
 
 SHARES = {"arithmetic": 2 / 3, "letters": 1 / 3}  # of the time; what is learned from letters is learned sooner
 
@@ -18,7 +18,9 @@ def emergence(
     if not minutes > 0 or steps < 0:
         raise ValueError("--minutes must be above 0, and --steps at least 0 (0: as many as the minutes allow)")
     settings = load_settings()
+    prepare(settings)
     apply_environment(settings)  # before transformers and matplotlib are imported: they read their variables once
+    from flows import ladder
     from flows.display import Display
     from flows.emergence import study
     from tasks.emergence.study import DEFAULT_SIZES, StudyConfig
@@ -27,11 +29,19 @@ def emergence(
     shares = SHARES if family == "all" else {family: 1.0}
     configs = {each: StudyConfig(family=each, sizes=names, seeds=seeds) for each in shares}
     root, display = settings.home / "emergence", Display()
-    records = [
-        record
-        for each, config in configs.items()
-        for record in study(config, minutes=minutes * shares[each], steps=steps, root=root, display=display)
-    ]
+
+    def work() -> list[dict[str, Any]]:
+        return [
+            record
+            for each, config in configs.items()
+            for record in study(
+                config, minutes=minutes * shares[each], steps=steps, root=root, settings=settings, display=display
+            )
+        ]
+
+    records, status = ladder.carry_out(settings, display, work)
+    if records is None:
+        return status
     return _shown(records, Path(plots_folder) if plots_folder else root, as_json=as_json)
 
 

@@ -8,6 +8,7 @@ from flows.main_job import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PREEMPTED, EXIT_U
 from infra.settings import Settings, apply_environment, load_settings, prepare
 from tasks.corpus.corpora import load_corpus
 from tasks.generations.catalogue import chosen
+from tasks.generations.labelled import read_labelled
 from tasks.generations.text import SPLITS
 
 
@@ -17,6 +18,8 @@ def generations(options: argparse.Namespace) -> int:
     if not options.minutes > 0:
         raise ValueError("budget-minutes: must be above 0")
     named = files_named(options)
+    if options.labelled:
+        read_labelled(Path(options.labelled))
     if not named:
         load_corpus(settings.checkout, settings.home, options.corpus)
     prepare(settings)
@@ -47,6 +50,7 @@ def carry_out(
             models=models,
             minutes=options.minutes,
             subwords=options.subwords,
+            labelled=Path(options.labelled) if options.labelled else None,
         )
         return compare(settings, request, display), 0
     except (DataFailed, WorkerFailed) as error:

@@ -39,10 +39,13 @@ def _headline(text: Mapping[str, Any]) -> Text:
 
 
 def _table(rows: Sequence[Mapping[str, Any]], width: int) -> Table:
-    table = plain_table("model", "year")
+    table = plain_table()
+    table.add_column("model", no_wrap=True)
+    table.add_column("year", no_wrap=True)
     if width >= WIDE:
         table.add_column("idea", overflow="fold", ratio=1)
-    for heading in ("parameters", "FLOPs", "time", "valid", "test", "bits/byte"):
+    figures = ("valid", "test") if width >= WIDE else ("test",)
+    for heading in ("parameters", "FLOPs", "time", *figures, "bits/byte"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         counted = [
@@ -50,7 +53,7 @@ def _table(rows: Sequence[Mapping[str, Any]], width: int) -> Table:
             f"{row['train_flops']:.1e}" if row["train_flops"] else "",
             duration(row["seconds"]),
         ]
-        measured = [_figure(row[name]) for name in ("valid_perplexity", "test_perplexity")]
+        measured = [_figure(row[f"{name}_perplexity"]) for name in figures]
         if row["measure"] != "perplexity":
             measured = [f"({each})" if each else "" for each in measured]
         bits = "" if row["bits_per_byte"] is None else f"{row['bits_per_byte']:.3f}"

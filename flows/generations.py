@@ -28,13 +28,14 @@ FUNCTION = "tasks.generations.run:run"
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What was asked for; `files` by split."""
+    """What was asked for; `files` by split. `labelled` are sentences whose labels the models' vectors are asked for."""
 
     files: Mapping[str, Path]
     level: str
     models: Sequence[str]
     minutes: float
     subwords: int
+    labelled: Path | None = None
     seed: int = 1
 
 
@@ -51,6 +52,7 @@ class Comparison:
             "level": request.level,
             "subwords": request.subwords,
             "seed": request.seed,
+            **({"labelled": file_sha256(request.labelled)} if request.labelled else {}),
         }
         self.key = key_of(settings.checkout, "generations", **identity)
         self.folder = settings.runs / f"generations-{self.key[:16]}"
@@ -86,6 +88,7 @@ class Comparison:
             "model": model,
             "seconds": seconds,
             "seed": self.request.seed,
+            "labelled": str(self.request.labelled.resolve()) if self.request.labelled else None,
             "runtime": {},
         }
         with tracking.tracked(self.settings, run):

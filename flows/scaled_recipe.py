@@ -7,14 +7,10 @@ from typing import Any
 import yaml
 
 from flows.recipe import load
+from tasks.scaling.grid import batch_sequences, rate_share
 from tasks.scaling.shapes import Sized, closest_shape
 
 BASE = "laptop"
-LAPTOP_TOKENS = 480 * 16 * 256
-# learning rate ~ N^-0.55 leads from the laptop recipe's to the published ones at 124M, 350M and 1B (within a fifth)
-LAPTOP_BODY, RATE_EXPONENT = 853_120, 0.55
-# tokens a batch ~ D^0.68 leads from the laptop recipe's 4,096 to the 524,288 of gpu-124m
-BATCH_EXPONENT, MOST_BATCH_TOKENS = 0.68, 2**22
 TRAINED = ("pretrain", "instruct", "reward")
 
 
@@ -50,18 +46,17 @@ def write_recipe(path: Path, document: Mapping[str, Any], *, vocabulary: int, de
 def recipe_values(sized: Sized, tokens: float, device: str | None) -> dict[str, Any]:
     """What is laid over the laptop recipe: shape, length, batch, and learning rates for the size."""
     context = sized.architecture["context"]
-    batch_tokens = min(MOST_BATCH_TOKENS, 4096 * (tokens / LAPTOP_TOKENS) ** BATCH_EXPONENT)
-    batch = max(8, 8 * round(batch_tokens / context / 8))
+    batch = batch_sequences(tokens, context)
     steps = max(1, round(tokens / (batch * context)))
     base = load(BASE).values
-    share = (sized.body / LAPTOP_BODY) ** -RATE_EXPONENT
+    share = rate_share(sized.body)
     values: dict[str, Any] = {"extends": BASE}
     if device:
         values["runtime"] = {"precision": "bf16", "device": device, "compile": True, "hang_seconds": 900}
     for stage in TRAINED:
-        rate = base[stage]["training"]["optimizer"]["learning_rate"] * min(1.0, share)
+        rate = base[stage]["training"]["optimizer"]["learning_rate"] * share
         values[stage] = {"training": {"optimizer": {"learning_rate": _rounded(rate)}}}
-    rate = base["align"]["optimizer"]["learning_rate"] * min(1.0, share)
+    rate = base["align"]["optimizer"]["learning_rate"] * share
     values["align"] = {"optimizer": {"learning_rate": _rounded(rate)}}
     values["pretrain"] = {
         "architecture": dict(sized.architecture),

@@ -41,7 +41,7 @@ def fit(options: argparse.Namespace) -> int:
         for path in draw(fitted, Path(options.plots)):
             sys.stderr.write(f"drawn: {path}\n")
     if options.json:
-        return _write_json(document)
+        return write_json(document)
     from flows.scaling_tables import fit_tables
 
     return _show(lambda width: fit_tables(document, width=width))
@@ -59,7 +59,7 @@ def plan(options: argparse.Namespace) -> int:
     if options.recipe:
         document["recipe"] = _write_recipe(options, document)
     if options.json:
-        return _write_json(document)
+        return write_json(document)
     from flows.scaling_tables import plan_tables
 
     return _show(lambda width: plan_tables(document, width=width))
@@ -83,7 +83,7 @@ def _default_vocabulary() -> int:
     return int(params["tokenizers"]["default"]["vocabulary"])
 
 
-def _write_json(document: object) -> int:
+def write_json(document: object) -> int:
     """Lists of numbers stand in one line each: a bootstrap sample is five of them."""
     text = json.dumps(document, ensure_ascii=False, indent=1, default=str)
     sys.stdout.write(re.sub(r"\[[\s\d.,eE+-]+\]", lambda found: " ".join(found[0].split()), text) + "\n")

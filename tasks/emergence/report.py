@@ -39,6 +39,16 @@ def rows(records: Sequence[Record]) -> list[dict[str, Any]]:
     ]
 
 
+def ability_figures(record: Record) -> dict[str, float]:
+    """Means over the items of one training, by names that a tracker takes: addition/3/direct/exact_match."""
+    return {
+        f"{row['ability']}/{row['digits']}/{row['mode']}/{measure}": row[measure]
+        for row in rows([record])
+        for measure in ("exact_match", "token_nats", "edit_distance", "brier")
+        if row[measure] is not None
+    }
+
+
 def abilities_of(records: Sequence[Record]) -> list[Ability]:
     found = [
         Ability(name=each["name"], digits=each["digits"], mode=each["mode"])

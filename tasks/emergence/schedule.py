@@ -1,8 +1,7 @@
 """How a study uses its machine and time: the precision, and how many steps fit, measured before it begins."""
 
-import statistics
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -10,11 +9,12 @@ from typing import Literal
 from tasks.emergence.item_batches import ItemBatches
 from tasks.emergence.study import CONTEXT, StudyConfig, build, parameters_of, training_config
 from tasks.training.checkpoints import Checkpoints
-from tasks.training.engine import TrainState, train
+from tasks.training.engine import train
 from tasks.training.machine import Runtime, decide
 from tasks.training.objectives import NextToken
+from tasks.training.pace import Stopwatch, longest_lane
 
-TIMED_STEPS, FIRST_STEPS = 8, 3
+TIMED_STEPS = 8
 MOST_STEPS = 20_000
 MEASURING_SHARE = 0.15  # of the whole time, for the answers to the questions at the end and the start of processes
 
@@ -28,12 +28,7 @@ def precision_for(config: StudyConfig) -> Literal["fp32", "bf16"]:
 
 def seconds_per_step(size: str, config: StudyConfig) -> float:
     """The median of a few steps of the engine on real batches; the weights are thrown away."""
-    seconds: list[float] = []
-
-    def note(state: TrainState, metrics: Mapping[str, float]) -> None:
-        if state.step > FIRST_STEPS:
-            seconds.append(metrics["step_seconds"])
-
+    watch = Stopwatch()
     short = training_config(replace(config, steps=TIMED_STEPS))
     with tempfile.TemporaryDirectory() as folder:
         train(
@@ -45,9 +40,9 @@ def seconds_per_step(size: str, config: StudyConfig) -> float:
             runtime=Runtime(device="cpu", threads=1, precision=config.precision),
             seed=0,
             sequence_tokens=CONTEXT,
-            hooks=[note],
+            hooks=[watch],
         )
-    return statistics.median(seconds)
+    return watch.median()
 
 
 def steps_within(paces: Sequence[float], *, seeds: int, workers: int, seconds: float) -> int:
@@ -57,11 +52,3 @@ def steps_within(paces: Sequence[float], *, seeds: int, workers: int, seconds: f
     """
     one_step = longest_lane(sorted([pace for pace in paces for _ in range(seeds)], reverse=True), workers)
     return max(1, min(MOST_STEPS, int((1 - MEASURING_SHARE) * seconds / one_step)))
-
-
-def longest_lane(seconds: Sequence[float], workers: int) -> float:
-    """When the last of them ends, if each begins, in this order, at the worker that is free first."""
-    lanes = [0.0] * workers
-    for each in seconds:
-        lanes[lanes.index(min(lanes))] += each
-    return max(lanes)

@@ -6,7 +6,6 @@ weights, and what differs is the prompt; it also halves the time. Every size rea
 
 import hashlib
 import json
-import os
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,7 +20,8 @@ from tasks.emergence.item_batches import ItemBatches
 from tasks.emergence.measures import Scores, measure
 from tasks.emergence.vocabulary import END_ID, PAD_ID, VOCABULARY
 from tasks.training.checkpoints import Checkpoints
-from tasks.training.engine import Hook, TrainingConfig, TrainState, step_seed, train
+from tasks.training.engine import Hook, TrainingConfig, step_seed, train
+from tasks.training.finished import read_record, write_record
 from tasks.training.lease import Lease
 from tasks.training.machine import Runtime, environment
 from tasks.training.objectives import NextToken
@@ -29,7 +29,7 @@ from tasks.training.optimizers import OptimizerConfig, Schedule
 
 CONTEXT = 128
 TEST_SEED, TRAIN_SEED = 1_000_001, 1_000_002  # of the items that are asked; no training has such a seed
-RECORD, STEP = "measures.json", "step"
+RECORD = "measures.json"
 
 
 def _shape(layers: int, width: int, heads: int) -> LlamaShape:
@@ -92,6 +92,18 @@ class Part:
     folder: Path
 
     @property
+    def name(self) -> str:
+        return f"{self.size}, seed {self.seed}"
+
+    @property
+    def steps(self) -> int:
+        return self.config.steps
+
+    @property
+    def weight(self) -> float:
+        return float(parameters_of(self.size))
+
+    @property
     def identity(self) -> str:
         """What its checkpoints must carry; other sizes of the study and the number of its seeds are no part of it."""
         config = {name: value for name, value in asdict(self.config).items() if name not in ("sizes", "seeds")}
@@ -100,11 +112,10 @@ class Part:
 
     def record(self) -> dict[str, Any] | None:
         """What was measured, when this part is finished; a record of another configuration does not count."""
-        try:
-            found: dict[str, Any] = json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return found if found.get("identity") == self.identity else None
+        return read_record(self.folder / RECORD, self.identity)
+
+    def run(self, hooks: Sequence[Hook]) -> dict[str, Any]:
+        return run(self, hooks)
 
 
 def parts(config: StudyConfig, root: Path) -> list[Part]:
@@ -146,9 +157,7 @@ def run(part: Part, hooks: Sequence[Hook] = ()) -> dict[str, Any]:
         **trained,
         "abilities": [_measured(model, ability, part.config) for ability in part.config.abilities],
     }
-    temporary = part.folder / f"{RECORD}.tmp"
-    temporary.write_text(json.dumps(record), encoding="utf-8")
-    os.replace(temporary, part.folder / RECORD)
+    write_record(part.folder / RECORD, record)
     return record
 
 
@@ -167,7 +176,7 @@ def _train(part: Part, hooks: Sequence[Hook]) -> dict[str, Any]:
         runtime=Runtime(device="cpu", threads=1, precision=config.precision),  # products this small are not shared out
         seed=part.seed,
         sequence_tokens=CONTEXT,
-        hooks=[*hooks, StepFile(part.folder)],
+        hooks=hooks,
     )  # fmt: skip
     return {
         "model": model,
@@ -188,26 +197,6 @@ def training_config(config: StudyConfig) -> TrainingConfig:
         checkpoint_steps=max(1, config.steps // 4),
         kept_checkpoints=2,
     )
-
-
-class StepFile:
-    """A hook that leaves the number of steps in the training's folder, for who waits for it in another process."""
-
-    def __init__(self, folder: Path, every: int = 20) -> None:
-        self._path, self._every = folder / STEP, every
-
-    def __call__(self, state: TrainState, metrics: Mapping[str, float]) -> None:
-        del metrics
-        if state.step % self._every == 0 or state.step == state.steps:
-            self._path.write_text(str(state.step), encoding="utf-8")
-
-
-def steps_made(part: Part) -> int:
-    """As far as that training has come, for a bar."""
-    try:
-        return int((part.folder / STEP).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return 0
 
 
 def _measured(model: Any, ability: Ability, config: StudyConfig) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class HeldOut:
 def measure(model: Any, stream: TokenStream, *, stride: int | None = None, max_tokens: int | None = None) -> HeldOut:
     """Score a split with a language model; `max_tokens` bounds the work to whole documents from the beginning."""
     context = int(model.config.max_position_embeddings)
-    return of_tokens(stream, token_nats(model, stream, stride or context * 3 // 4, _end(stream, max_tokens)))
+    return of_tokens(stream, token_nats(model, stream, stride or context * 3 // 4, whole_documents(stream, max_tokens)))
 
 
 def of_tokens(stream: TokenStream, nats: npt.NDArray[np.float64]) -> HeldOut:
@@ -61,7 +61,7 @@ def of_tokens(stream: TokenStream, nats: npt.NDArray[np.float64]) -> HeldOut:
     )
 
 
-def _end(stream: TokenStream, max_tokens: int | None) -> int:
+def whole_documents(stream: TokenStream, max_tokens: int | None) -> int:
     """Where the last whole document within `max_tokens` ends; the first document is always taken."""
     if max_tokens is None or max_tokens >= stream.tokens:
         return stream.tokens

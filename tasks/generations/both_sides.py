@@ -60,7 +60,10 @@ def bert_row(work: Work) -> Row:
         flops_a_step=SEQUENCES * bert.training_flops(model, tokens=LENGTH, asked_for=asked_for),
     )  # fmt: skip
     note = f"pseudo-perplexity of {ASKED} pieces, each by all around it: not to be compared"
-    return learned_row("bert", work, learner, probe=probe, measured=measured, measure=PSEUDO, note=note)
+    return learned_row(
+        "bert", work, learner, probe=probe, represent=lambda sentences: bert.represent(model, sentences, marks),
+        measured=measured, measure=PSEUDO, note=note,
+    )  # fmt: skip
 
 
 def documents_of(ids: Ids, end_id: int) -> Documents:

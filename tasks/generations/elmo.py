@@ -114,6 +114,11 @@ def features(model: ElmoModel, sentences: Sequence[Sequence[str]], *, edge: str 
     return [found[place].clone() for place in range(len(sentences))]
 
 
+def represent(model: ElmoModel, sentences: Sequence[Sequence[str]], *, edge: str | None = None) -> Floats:
+    """One vector for each sentence, [sentences, 2P]: the mean over its words and, as an untaught Mix, over the layers."""
+    return np.stack([each.mean((0, 1)).double().cpu().numpy() for each in features(model, sentences, edge=edge)])
+
+
 def _features(model: ElmoModel, sentences: Sequence[Sequence[str]], edge: str | None) -> list[Tensor]:
     around = [] if edge is None else [edge]
     rows = [character_ids([*around, *sentence, *around]) for sentence in sentences]

@@ -13,6 +13,7 @@ from torch import nn
 
 from models.elmo import ElmoModel, ElmoShape
 from models.gpt2 import Gpt2Shape, build_gpt2
+from models.heads import hidden_states
 from models.llama import LlamaShape, build_llama
 from models.nnlm import Nnlm, NnlmShape
 from models.recurrent import RecurrentModel, RecurrentShape
@@ -22,6 +23,7 @@ from tasks.generations.both_sides import bert_row, t5_row
 from tasks.generations.columns import ColumnBatches
 from tasks.generations.learning import Learner
 from tasks.generations.rows import Row
+from tasks.generations.sentences import Sentences, causal_means, word_means
 from tasks.generations.text import Text
 from tasks.generations.word_vectors import nearest
 from tasks.generations.work import Work, learned_row
@@ -32,7 +34,7 @@ from tasks.training.optimizers import OptimizerConfig
 ADAM = OptimizerConfig(kind="adamw", learning_rate=2e-3)
 MUON = OptimizerConfig(learning_rate=1e-2)
 CONTEXT, SEQUENCES = 256, 16
-COLUMNS, SEGMENT = 32, 32
+COLUMNS, SEGMENT = 64, 20  # in a minute many columns pay more than many steps
 ASKED_WORDS, NEIGHBOURS = 4, 5
 
 
@@ -61,11 +63,12 @@ def recurrent_row(kind: str, work: Work) -> Row:
     text = work.text
     shape = RecurrentShape(kind=kind, layers=2, width=192, embedding=192, tied=True, initial_range=0.05)  # type: ignore[arg-type]
     model = RecurrentModel(shape, vocabulary=text.vocabulary)
+    _start_from_shares(model.head, text)
     learner = Learner(
         module=model,
         objective=recurrent.CarriedNextToken(),
         batches=ColumnBatches(text.splits["train"].ids, columns=COLUMNS, segment_tokens=SEGMENT),
-        optimizer=ADAM,
+        optimizer=MUON,
         batch_sequences=COLUMNS,
         sequence_tokens=SEGMENT,
         flops_a_step=6.0 * _size(model) * COLUMNS * SEGMENT,
@@ -77,17 +80,26 @@ def recurrent_row(kind: str, work: Work) -> Row:
         learner,
         score=lambda ids: recurrent.token_nats(model, ids),
         sample=_after(recurrent.sample, model, work),
+        represent=lambda sentences: causal_means(model, lambda ids_BT: model(ids_BT)[0], sentences),
     )
+
+
+@torch.no_grad()
+def _start_from_shares(head: nn.Linear, text: Text) -> None:
+    """Let the bias say how often each piece occurs: what many small steps would otherwise be spent on."""
+    counts_V = torch.from_numpy(np.bincount(text.splits["train"].ids, minlength=text.vocabulary)) + 1.0
+    head.bias.copy_((counts_V / counts_V.sum()).log())
 
 
 def elmo_row(work: Work) -> Row:
     text = work.text
     model = ElmoModel(ElmoShape(projection=96, cells=256), words=text.pieces)
+    _start_from_shares(model.head, text)
     learner = Learner(
         module=model,
         objective=elmo.BothDirections(),
         batches=elmo.BothWays(text.splits["train"].ids, columns=COLUMNS, segment_tokens=SEGMENT),
-        optimizer=ADAM,
+        optimizer=MUON,
         batch_sequences=COLUMNS,
         sequence_tokens=SEGMENT,
         flops_a_step=6.0 * 2 * _size(model) * COLUMNS * SEGMENT,
@@ -99,6 +111,9 @@ def elmo_row(work: Work) -> Row:
         learner,
         score=lambda ids: elmo.token_nats(model, ids),
         sample=_after(elmo.sample, model, work),
+        represent=lambda sentences: elmo.represent(
+            model, [[text.pieces[each] for each in one] for one in sentences], edge=text.pieces[text.end_id]
+        ),
         note="perplexity of its forward direction; FLOPs count its letters' layer as one more matrix",
     )
 
@@ -136,6 +151,7 @@ def _decoder_row(name: str, model: Any, shape: Gpt2Shape | LlamaShape, work: Wor
         learner,
         score=lambda ids: decoders.token_nats(model, ids),
         sample=lambda prompt, count: decoders.sample(model, prompt, tokens=count, seed=work.seed),
+        represent=lambda sentences: causal_means(model, lambda ids_BT: hidden_states(model, ids_BT), sentences),
     )
 
 
@@ -166,7 +182,13 @@ def word2vec_row(work: Work) -> Row:
             for rank in asked
         }
 
-    return learned_row("word2vec", work, learner, probe=probe, note="vectors, no probabilities; see what is nearest")
+    def represent(sentences: Sentences) -> Any:
+        return word_means(model.input.weight.detach().cpu().double().numpy(), words.ranks, sentences)
+
+    return learned_row(
+        "word2vec", work, learner, probe=probe, represent=represent,
+        note="vectors, no probabilities; see what is nearest",
+    )  # fmt: skip
 
 
 def _word(text: Text, number: int) -> str:

@@ -8,7 +8,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from tasks import figures
-from tasks.figures import ACCENT, INK, MUTED, OTHER
+from tasks.figures import ACCENT, INK, MUTED, OTHER, PAPER
 from tasks.generations.rows import COUNTING, PERPLEXITY
 
 STYLE = {**figures.STYLE, "font.size": 9, "axes.spines.left": False, "ytick.color": INK}
@@ -27,11 +27,12 @@ def bars(rows: Sequence[Mapping[str, Any]], png: Path, *, title: str) -> Path | 
         labels = [f"{row['model']}  {row['year']}" for row in scored]
         colours = [OTHER if floor is not None and row[name] >= floor else ACCENT for row in scored]
         drawn = axes.barh(labels, [row[name] for row in scored], color=colours, height=0.62)
-        axes.bar_label(drawn, fmt="%.3f" if name == "bits_per_byte" else "%.1f", padding=4)
+        shown = "%.3f" if name == "bits_per_byte" else "%.1f"
+        axes.bar_label(drawn, fmt=shown, padding=4, zorder=3, bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1})
         axes.invert_yaxis()
         axes.margins(x=0.12)
         if floor is not None:
-            axes.axvline(floor, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
+            axes.axvline(floor, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
         unit = "bits per byte" if name == "bits_per_byte" else "perplexity per piece"
         axes.set_xlabel(f"{unit} of the test text, lower is better; the dashed line is counting")
         axes.set_title(title, loc="left", fontsize=10)

@@ -9,6 +9,7 @@ import torch
 
 from tasks.generations import text as texts
 from tasks.generations.catalogue import FOUND_FILE, ROW_FILE
+from tasks.generations.labelled import read_labelled
 from tasks.generations.methods import METHODS
 from tasks.generations.work import Work
 from tasks.training.engine import Hook
@@ -26,6 +27,7 @@ def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
         seed=int(job["seed"]),
         runtime=of_record(Runtime, job["runtime"]),
         hooks=hooks,
+        labelled=read_labelled(Path(job["labelled"])) if job.get("labelled") else None,
     )
     torch.manual_seed(work.seed)
     record = METHODS[job["model"]](work).record()

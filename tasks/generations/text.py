@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Literal, get_args
@@ -76,6 +77,17 @@ class Text:
     def is_lossless(self) -> bool:
         """Whether the pieces spell the text out: only then a loss can be given per byte."""
         return not any(split.unknown for name, split in self.splits.items() if name != "train")
+
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        return {piece: number for number, piece in enumerate(self.pieces)}
+
+    def coded(self, line: str) -> list[int]:
+        """The ids of one line, without its end; the inverse of `spoken` but for what is unknown."""
+        if self.tokenizer is not None:
+            return list(self.tokenizer.encode(line, add_special_tokens=False).ids)
+        unknown = self._places[UNKNOWN]
+        return [self._places.get(piece, unknown) for piece in _pieces(line, self.level)]
 
     def spoken(self, ids: Iterable[int]) -> str:
         """Ids as a person reads them; a line's end is a line feed."""

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks.generations.labelled import Labelled, label_reading
 from tasks.generations.learning import Learner, learn
 from tasks.generations.rows import PERPLEXITY, Nats, Row, figures
+from tasks.generations.sentences import Represent, neighbours_told
 from tasks.generations.text import Ids, Text
 from tasks.training.engine import Hook
 from tasks.training.machine import Runtime
@@ -28,6 +30,7 @@ class Work:
     seed: int
     runtime: Runtime
     hooks: Sequence[Hook] = ()
+    labelled: Labelled | None = None
 
 
 def learned_row(
@@ -38,11 +41,13 @@ def learned_row(
     score: Score | None = None,
     sample: Say | None = None,
     probe: Callable[[], Mapping[str, Any]] = dict,
+    represent: Represent | None = None,
     measured: Callable[[], Mapping[str, Any]] = dict,
     measure: str = PERPLEXITY,
     note: str = "",
 ) -> Row:
-    """Train, then score the whole valid and test texts, let it say something, and ask it what its kind can answer."""
+    """Train, then score the whole valid and test texts, let it say something, and ask it what its kind can answer;
+    `represent` makes vectors of sentences."""
     learned = learn(
         learner,
         folder=work.folder,
@@ -61,11 +66,19 @@ def learned_row(
         seconds=learned.seconds,
         measure=measure,
         samples=said(work.text, sample) if sample is not None else (),
-        probe=dict(probe()),
+        probe={**probe(), **(_read_off(represent, work) if represent is not None else {})},
         note=note,
         further={"steps": learned.steps, "tokens": learned.tokens},
         **{**(figures(work.text, nats) if nats else {}), **measured()},
     )
+
+
+def _read_off(represent: Represent, work: Work) -> dict[str, str]:
+    """What a linear reader tells from the vectors of sentences."""
+    found = neighbours_told(represent, work.text, work.seed)
+    if work.labelled is not None:
+        found |= label_reading(represent, work.text, work.labelled, work.seed)
+    return found
 
 
 def said(text: Text, sample: Say) -> list[str]:

@@ -59,6 +59,10 @@ def fit_envelope(runs: Runs, *, bootstraps: int = 1000, seed: int = 0) -> Envelo
         raise ValueError(
             "approach 1: no budget has its lowest curve between the smallest and the largest size; train more sizes"
         )
+    if len(np.unique(best_C[best_C >= 0])) < 2:
+        raise ValueError(
+            "approach 1: one size is the best at every budget inside; train sizes that lie closer together"
+        )
     random = np.random.default_rng(seed)
     drawn = [np.isin(np.arange(len(curves)), random.integers(0, len(curves), len(curves))) for _ in range(bootstraps)]
     samples = [_laws(curves, _best(curves, loss_KC, each), log_c) for each in drawn]

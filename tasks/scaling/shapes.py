@@ -8,6 +8,7 @@ from tasks.training.mfu import flops_per_token
 
 SMALL_WIDTH, SMALL_HEAD, HEAD = 512, 32, 64
 NARROWEST, WIDEST, MOST_LAYERS = 64, 16_384, 128
+FAMILY_FROM = 16
 FEED_FORWARD_STEP = 64  # SwiGLU's hidden width, about 8/3 of the model's, in steps of this
 CLOSE, OFF_PRICE = 0.04, 20.0  # a size this close is as wanted; beyond it counts for more than a shape's proportions
 SHORT_CONTEXT, CONTEXT, SHORT_BELOW = 256, 1024, 30e6
@@ -53,26 +54,47 @@ def closest_shape(parameters: float, *, vocabulary: int, embeddings: bool = True
     return min(_shapes(vocabulary, context), key=price)
 
 
+def family(vocabulary: int) -> Iterator[Sized]:
+    """One shape for each width, from 16 up: what a ladder compares must differ in size and not in proportion."""
+    width = FAMILY_FROM
+    while width <= WIDEST:
+        step = 8 if width < SMALL_WIDTH else HEAD
+        head = next(each for each in (HEAD, SMALL_HEAD, 16, 8) if width % (2 * each) == 0 or each == 8)
+        layers = max(2, round(width / _width_a_layer(width)))
+        context = SHORT_CONTEXT if vocabulary * width + layers * 12 * width**2 < SHORT_BELOW else CONTEXT
+        yield _sized(width, layers, head, vocabulary, context)
+        width += step
+
+
 def _shapes(vocabulary: int, context: int) -> Iterator[Sized]:
     width = NARROWEST
     while width <= WIDEST:
         head = SMALL_HEAD if width < SMALL_WIDTH else HEAD
-        feed_forward = FEED_FORWARD_STEP * math.ceil(8 * width / 3 / FEED_FORWARD_STEP)
-        layer = 4 * width**2 + 3 * width * feed_forward + 2 * width
         for layers in range(2, MOST_LAYERS + 1):
-            heads = width // head
-            yield Sized(
-                architecture={
-                    "layers": layers, "width": width, "heads": heads, "kv_heads": heads,
-                    "feed_forward": feed_forward, "context": context,
-                },
-                embedding=vocabulary * width,
-                body=layers * layer + width,
-            )  # fmt: skip
+            yield _sized(width, layers, head, vocabulary, context)
         width += head
 
 
+def _sized(width: int, layers: int, head: int, vocabulary: int, context: int) -> Sized:
+    feed_forward = FEED_FORWARD_STEP * math.ceil(8 * width / 3 / FEED_FORWARD_STEP)
+    layer = 4 * width**2 + 3 * width * feed_forward + 2 * width
+    heads = width // head
+    return Sized(
+        architecture={
+            "layers": layers, "width": width, "heads": heads, "kv_heads": heads,
+            "feed_forward": feed_forward, "context": context,
+        },
+        embedding=vocabulary * width,
+        body=layers * layer + width,
+    )  # fmt: skip
+
+
 def _disproportion(sized: Sized) -> float:
-    """How far width / layers is from what the recipes have: 32 at width 128, 66 at 768, 97 at 2048."""
+    """How far width / layers is from what the recipes have."""
     width, layers = sized.architecture["width"], sized.architecture["layers"]
-    return abs(math.log(width / layers / (32 * (width / 128) ** 0.4)))
+    return abs(math.log(width / layers / _width_a_layer(width)))
+
+
+def _width_a_layer(width: int) -> float:
+    """32 at width 128, 66 at 768, 97 at 2048: what the recipes have."""
+    return float(32 * (width / 128) ** 0.4)

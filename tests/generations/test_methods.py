@@ -18,7 +18,7 @@ COLOURS = ("red", "blue", "green", "black", "white", "brown", "grey")
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("text")
-    for name, count in zip(SPLITS, (600, 40, 40), strict=True):
+    for name, count in zip(SPLITS, (600, 120, 120), strict=True):
         lines = (LINE.format(COLOURS[n % 7], COLOURS[(n * n + n // 7) % 7]) for n in range(count))
         (folder / f"{name}.txt").write_text("".join(lines), encoding="utf-8")
     run.prepare({name: str(folder / f"{name}.txt") for name in SPLITS}, str(folder / "cut"), {"level": "word"})
@@ -34,6 +34,8 @@ def test_each_learns_in_a_few_steps_and_leaves_its_row(name: str, text: Path, tm
     assert row["model"] == name
     assert row["parameters"] > 0
     vocabulary = 17
+    if name in ("word2vec", "rnn", "lstm", "elmo", "gpt2", "bert", "llama"):
+        assert "right of 119" in row["probe"]["do two sentences stand side by side"]
     if row["test_perplexity"] is None:
         assert len(row["probe"]) > 0
     else:
