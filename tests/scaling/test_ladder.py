@@ -8,13 +8,14 @@ import pytest
 from tasks.artifacts import read_artifact
 from tasks.scaling.grid import Cell
 from tasks.scaling.runs import read_runs
-from tasks.scaling.shapes import closest_shape
+from tasks.scaling.shapes import family
 from tasks.scaling.study import Part, Setting, parts, precision_for, seconds_of, write_table
 from tasks.training.engine import Preempted
 from tests.benchmarks.trainings import encode_text
 from tests.losses import Losses
 
-CELL = Cell(flops=1.4e9, sized=closest_shape(25_000, vocabulary=512), batch_sequences=8, steps=5)
+SMALL, LARGER = (shape for shape, _ in zip(family(512), range(2), strict=False))
+CELL = Cell(flops=1.4e9, sized=SMALL, batch_sequences=8, steps=5)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def test_a_stopped_training_goes_on_where_it_was(setting: Setting, tmp_path: Pat
 
 
 def test_the_table_is_one_that_a_fit_reads(setting: Setting, tmp_path: Path) -> None:
-    cells = [CELL, replace(CELL, sized=closest_shape(50_000, vocabulary=512), flops=2.8e9)]
+    cells = [CELL, replace(CELL, sized=LARGER, flops=2.8e9)]
     found = parts(cells, setting, tmp_path)
     assert found[0].cell is cells[1]  # the longest first
     records = [part.run([]) for part in found]
