@@ -244,7 +244,7 @@ def _scaling_study(verbs: Any) -> None:
         help="in the middle of each budget's sizes (default: 8, which suits small budgets; 20 large ones)",
     )  # fmt: skip
     command.add_argument("--seed", type=int, default=1, help="of weights and order (default: 1)")
-    _json(command, '{"runs": [...], "table", "fit", "held_out", "plots", "folder"}')
+    _json(command, '{"runs": [...], "table", "fit", "held_out", "foretold": {"passed", "reason"}, "plots", "folder"}')
 
 
 def _scaling_fit(verbs: Any) -> None:

@@ -23,6 +23,8 @@ CODE: Mapping[str, tuple[str, ...]] = {
     "evaluation": (*_LEFT, "tasks/evaluation"),
     "alignment": (*_LEFT, "tasks/evaluation", "tasks/alignment"),
     "release": (*_LEFT, "tasks/evaluation", "tasks/alignment", "tasks/release"),
+    # what the sizes are is part of each training's identity itself
+    "scaling": (*_LEFT, "tasks/evaluation", "tasks/scaling/grid.py", "tasks/scaling/study.py"),
     "generations": (*_LEFT, "tasks/evaluation", "tasks/generations"),
     # DVC decides about these stages itself; a change merely asks it
     "corpus": ("dvc.yaml", *_LEFT, "tasks/evaluation", "tasks/alignment"),

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from flows.recipe import load
-from tasks.scaling.grid import batch_sequences, rate_share
+from tasks.scaling.grid import batch_sequences, rate_share, warmup_steps
 from tasks.scaling.shapes import Sized, closest_shape
 
 BASE = "laptop"
@@ -64,7 +64,7 @@ def recipe_values(sized: Sized, tokens: float, device: str | None) -> dict[str, 
             "steps": steps,
             "batch_sequences": batch,
             **values["pretrain"]["training"],
-            "schedule": {"warmup_steps": min(200, steps // 20)},
+            "schedule": {"warmup_steps": warmup_steps(steps)},
             "checkpoint_steps": max(1, min(500, steps // 10)),
         },
     }

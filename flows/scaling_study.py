@@ -10,6 +10,7 @@ from typing import Any
 from flows import ladder
 from flows.display import Display
 from flows.ladder import Record, Rung
+from flows.reuse import key_of
 from infra import data_versions, tracking
 from infra.settings import Settings
 from infra.storage import read_json, write_json
@@ -55,7 +56,7 @@ def study(settings: Settings, request: Request, display: Display) -> dict[str, A
     began = time.monotonic()
     count, on_gpus = ladder.places()
     setting = replace(setting, on_gpu=on_gpus)
-    plan = root / f"plan-{digest_of([repr(request), setting.data, count, on_gpus])[:12]}.json"
+    plan = root / f"plan-{digest_of([repr(request), setting.data, setting.code, count, on_gpus])[:12]}.json"
     rungs = _rungs(request, setting, plan, root) if plan.exists() else []
 
     def climb() -> list[Record]:
@@ -98,6 +99,7 @@ def _setting(settings: Settings, request: Request, display: Display) -> Setting:
         tokens=folder / "tokens",
         tokenizer=folder / "tokenizer",
         data=read_artifact(folder / "tokens").digest,
+        code=key_of(settings.checkout, "scaling"),
         learning_rate=request.learning_rate,
         precision="fp32",
         seed=request.seed,

@@ -114,8 +114,13 @@ class Part:
         """What was measured, when this part is finished; a record of another configuration does not count."""
         return read_record(self.folder / RECORD, self.identity)
 
-    def run(self, hooks: Sequence[Hook]) -> dict[str, Any]:
-        return run(self, hooks)
+    def run(self, hooks: Sequence[Hook] = ()) -> dict[str, Any]:
+        """Train and measure what is not finished yet; the record, which is written last."""
+        found = self.record()
+        if found is None:
+            found = _record(self, hooks)
+            write_record(self.folder / RECORD, found)
+        return found
 
 
 def parts(config: StudyConfig, root: Path) -> list[Part]:
@@ -141,14 +146,10 @@ def parameters_of(size: str) -> int:
     return VOCABULARY * width + shape.layers * layer + width
 
 
-def run(part: Part, hooks: Sequence[Hook] = ()) -> dict[str, Any]:
-    """Train and measure what is not finished yet; the record of the part, which is written last."""
-    found = part.record()
-    if found is not None:
-        return found
+def _record(part: Part, hooks: Sequence[Hook]) -> dict[str, Any]:
     trained = _train(part, hooks)
     model = trained.pop("model")
-    record = {
+    return {
         "identity": part.identity,
         "size": part.size,
         "seed": part.seed,
@@ -157,8 +158,6 @@ def run(part: Part, hooks: Sequence[Hook] = ()) -> dict[str, Any]:
         **trained,
         "abilities": [_measured(model, ability, part.config) for ability in part.config.abilities],
     }
-    write_record(part.folder / RECORD, record)
-    return record
 
 
 def _train(part: Part, hooks: Sequence[Hook]) -> dict[str, Any]:

@@ -62,6 +62,10 @@ def rate_share(body: int) -> float:
     return float(min(1.0, (body / LAPTOP_BODY) ** -RATE_EXPONENT))
 
 
+def warmup_steps(steps: int) -> int:
+    return min(200, steps // 20)
+
+
 def grid(budgets: Sequence[float], *, sizes: int, vocabulary: int, tokens_per_parameter: float) -> list[Cell]:
     """Every budget's sizes, rising by SIZE_RATIO; the middle of them has `tokens_per_parameter`.
 
@@ -79,7 +83,11 @@ def grid(budgets: Sequence[float], *, sizes: int, vocabulary: int, tokens_per_pa
     cells = []
     for flops in sorted(budgets):
         first = max(shapes[0].parameters, sqrt(flops / (FLOPS_PER_PARAMETER_TOKEN * tokens_per_parameter)) / half)
-        cells += [_cell(flops, _nearest(shapes, first * SIZE_RATIO**place), vocabulary) for place in range(sizes)]
+        left = shapes
+        for place in range(sizes):
+            sized = _nearest(left, first * SIZE_RATIO**place)
+            cells.append(_cell(flops, sized, vocabulary))
+            left = left[left.index(sized) + 1 :]
     return cells
 
 

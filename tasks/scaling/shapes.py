@@ -8,7 +8,7 @@ from tasks.training.mfu import flops_per_token
 
 SMALL_WIDTH, SMALL_HEAD, HEAD = 512, 32, 64
 NARROWEST, WIDEST, MOST_LAYERS = 64, 16_384, 128
-FAMILY_FROM = 16
+FAMILY_FROM, FAMILY_STEPS = 16, ((128, 8), (256, 16), (512, 32), (math.inf, 64))  # between widths below so much
 FEED_FORWARD_STEP = 64  # SwiGLU's hidden width, about 8/3 of the model's, in steps of this
 CLOSE, OFF_PRICE = 0.04, 20.0  # a size this close is as wanted; beyond it counts for more than a shape's proportions
 SHORT_CONTEXT, CONTEXT, SHORT_BELOW = 256, 1024, 30e6
@@ -58,12 +58,18 @@ def family(vocabulary: int) -> Iterator[Sized]:
     """One shape for each width, from 16 up: what a ladder compares must differ in size and not in proportion."""
     width = FAMILY_FROM
     while width <= WIDEST:
-        step = 8 if width < SMALL_WIDTH else HEAD
-        head = next(each for each in (HEAD, SMALL_HEAD, 16, 8) if width % (2 * each) == 0 or each == 8)
+        step = next(step for below, step in FAMILY_STEPS if width < below)
+        head = HEAD if width >= SMALL_WIDTH else _head_near(SMALL_HEAD, width)
         layers = max(2, round(width / _width_a_layer(width)))
         context = SHORT_CONTEXT if vocabulary * width + layers * 12 * width**2 < SHORT_BELOW else CONTEXT
         yield _sized(width, layers, head, vocabulary, context)
         width += step
+
+
+def _head_near(wanted: int, width: int) -> int:
+    """The even divisor of a width that is nearest in ratio: of 48 it is 24, of 40 it is 40."""
+    even = [each for each in range(2, width + 1, 2) if width % each == 0]
+    return min(even, key=lambda each: abs(math.log(each / wanted)))
 
 
 def _shapes(vocabulary: int, context: int) -> Iterator[Sized]:

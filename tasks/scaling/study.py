@@ -5,7 +5,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ import torch
 from models.llama import LlamaShape, build_llama
 from models.tokenizers.chat import ChatTokenizer
 from tasks.evaluation import held_out
-from tasks.scaling.grid import Cell, rate_share
+from tasks.scaling.grid import Cell, rate_share, warmup_steps
 from tasks.tokenization.shards import open_split
 from tasks.training.batches import TokenBatches
 from tasks.training.checkpoints import Checkpoints
@@ -30,18 +30,18 @@ from tasks.training.pace import Stopwatch
 RECORD, TABLE = "run.json", "runs.csv"
 VALID_TOKENS = 131_072  # of the held-out text at most, whole documents from its beginning
 TIMED_STEPS = 6
-WARMUP_SHARE, MOST_WARMUP = 20, 200  # a twentieth of the steps
 COLUMNS = ("run", "total_parameters", "non_embedding_parameters", "tokens", "flops", "loss", "bits_per_byte", "epochs",
            "steps", "batch_tokens", "seconds")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What all trainings of a ladder share; `data` is the digest of the token set in `tokens`."""
+    """What all trainings of a ladder share; `data` is the digest of the token set in `tokens`, `code` of what trains."""
 
     tokens: Path
     tokenizer: Path
     data: str
+    code: str
     learning_rate: float  # of the laptop recipe's size
     precision: Literal["fp32", "bf16"]
     on_gpu: bool = False
@@ -56,11 +56,15 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One training of the ladder in a folder of its own."""
+    """One training of the ladder, in a folder of its own below `root`."""
 
     cell: Cell
     setting: Setting
-    folder: Path
+    root: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.root / f"{self.name}-{self.identity[:8]}"
 
     @property
     def name(self) -> str:
@@ -77,8 +81,7 @@ class Part:
     @property
     def identity(self) -> str:
         """What its checkpoints must carry: all that decides its weights."""
-        shared = {name: getattr(self.setting, name) for name in ("data", "learning_rate", "precision", "seed")}
-        said = json.dumps({**self.cell.record(), **shared}, sort_keys=True)
+        said = json.dumps({**self.cell.record(), **described(self.setting)}, sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()
 
     def record(self) -> dict[str, Any] | None:
@@ -98,8 +101,7 @@ class Part:
 def parts(cells: Sequence[Cell], setting: Setting, root: Path) -> list[Part]:
     """Every training, the longest first: the last ones to end are then short ones."""
     return [
-        Part(cell=cell, setting=setting, folder=root / cell.name)
-        for cell in sorted(cells, key=lambda each: each.spent, reverse=True)
+        Part(cell=cell, setting=setting, root=root) for cell in sorted(cells, key=lambda each: each.spent, reverse=True)
     ]
 
 
@@ -191,7 +193,7 @@ def training_config(cell: Cell, setting: Setting) -> TrainingConfig:
         steps=cell.steps,
         batch_sequences=cell.batch_sequences,
         optimizer=OptimizerConfig(learning_rate=rate),
-        schedule=Schedule(warmup_steps=min(MOST_WARMUP, cell.steps // WARMUP_SHARE), decay_share=0.5),
+        schedule=Schedule(warmup_steps=warmup_steps(cell.steps), decay_share=0.5),
         checkpoint_steps=max(1, cell.steps // 5),
         kept_checkpoints=2,
     )
@@ -206,6 +208,5 @@ def _model(cell: Cell, setting: Setting) -> tuple[Any, LlamaShape]:
 
 
 def described(setting: Setting) -> dict[str, Any]:
-    """What a tracked run says of the ladder."""
-    kept = ("data", "learning_rate", "precision", "seed")
-    return {name: value for name, value in asdict(setting).items() if name in kept}
+    """What decides the weights of every size alike."""
+    return {name: getattr(setting, name) for name in ("data", "code", "learning_rate", "precision", "seed")}

@@ -9,7 +9,7 @@ from planted import planted_records
 
 from tasks.emergence import plots, report, study
 from tasks.emergence.schedule import precision_for, seconds_per_step, steps_within
-from tasks.emergence.study import SIZES, Part, StudyConfig, build, parameters_of, parts, run
+from tasks.emergence.study import SIZES, Part, StudyConfig, build, parameters_of, parts
 from tasks.training.engine import Preempted
 from tasks.training.pace import longest_lane
 from tests.losses import Losses
@@ -25,7 +25,7 @@ def test_parameters_are_counted_right(size: str) -> None:
 def test_a_small_decoder_learns_to_add_by_the_one_engine(tmp_path: Path) -> None:
     losses = Losses()
     config = replace(TINY, sizes=("11k",), steps=40, learning_rate=0.02)
-    record = run(Part(config=config, size="11k", seed=0, folder=tmp_path), [losses])
+    record = Part(config=config, size="11k", seed=0, folder=tmp_path).run([losses])
     assert len(losses.found) == record["steps"] == 40
     assert losses.found[0] == pytest.approx(3.7, abs=0.3)  # ln 43
     assert sum(losses.found[-5:]) / 5 < 0.7 * losses.found[0]
@@ -35,25 +35,25 @@ def test_a_small_decoder_learns_to_add_by_the_one_engine(tmp_path: Path) -> None
 def test_a_stopped_training_goes_on_where_it_was_and_a_finished_one_is_not_repeated(tmp_path: Path) -> None:
     part = Part(config=TINY, size="4k", seed=1, folder=tmp_path / "one")
     with pytest.raises(Preempted):
-        run(part, [first := Losses(stop_at=3)])
+        part.run([first := Losses(stop_at=3)])
     assert part.record() is None
-    record = run(part, [second := Losses()])
+    record = part.run([second := Losses()])
     unbroken = Losses()
-    whole = run(replace(part, folder=tmp_path / "other"), [unbroken])
+    whole = replace(part, folder=tmp_path / "other").run([unbroken])
     assert first.found + second.found == unbroken.found
     assert record["abilities"] == whole["abilities"]
     again = Losses()
-    assert run(part, [again]) == record
+    assert part.run([again]) == record
     assert again.found == []
 
 
 def test_another_configuration_does_not_take_a_record_for_its_own(tmp_path: Path) -> None:
     part = Part(config=TINY, size="4k", seed=0, folder=tmp_path)
-    run(part)
+    part.run()
     other = replace(part, config=replace(TINY, learning_rate=0.5))
     assert other.record() is None
     with pytest.raises(ValueError, match="belongs to another training"):
-        run(other)
+        other.run()
     assert replace(part, config=replace(TINY, seeds=3, sizes=("4k", "11k"))).record() is not None
 
 

@@ -39,6 +39,9 @@ def test_a_family_grows_in_one_proportion() -> None:
     assert shapes[768].architecture["layers"] in (11, 12)
     for shape in list(shapes.values())[:30]:
         LlamaShape(**shape.architecture)
+    heads = {width: width // shape.architecture["heads"] for width, shape in shapes.items()}
+    assert (heads[64], heads[128], heads[512], heads[768]) == (32, 32, 64, 64)
+    assert all(22 <= head <= 46 for width, head in heads.items() if 24 <= width < 512)
     sizes = [shape.parameters for shape in shapes.values()]
     assert sizes == sorted(sizes)
     assert max(after / before for before, after in pairwise(sizes)) < 1.6
@@ -50,6 +53,13 @@ def test_the_laptop_recipe_is_where_the_rules_begin() -> None:
     assert rate_share(853_120) == 1.0
     assert rate_share(10_000) == 1.0
     assert rate_share(85_000_000) == pytest.approx(0.08, abs=0.005)
+
+
+@pytest.mark.parametrize("vocabulary", [256, 512, 1000, 4096, 50_257])
+def test_no_size_comes_twice(vocabulary: int) -> None:
+    for scale in (1e12, 1e13, 1e15):
+        cells = grid(ladder_of(scale * vocabulary, 3), sizes=6, vocabulary=vocabulary, tokens_per_parameter=20)
+        assert len({(cell.flops, cell.sized.parameters) for cell in cells}) == 18
 
 
 def test_budgets_rise_by_their_ratio() -> None:

@@ -23,12 +23,17 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     inputs = encode_text(tmp_path_factory.mktemp("text"), vocabulary=512)
     tokens, tokenizer = Path(inputs["tokens"]), Path(inputs["tokenizer"])
     return Setting(
-        tokens=tokens, tokenizer=tokenizer, data=read_artifact(tokens).digest, learning_rate=0.01, precision="fp32"
+        tokens=tokens,
+        tokenizer=tokenizer,
+        data=read_artifact(tokens).digest,
+        code="this",
+        learning_rate=0.01,
+        precision="fp32",
     )
 
 
 def test_a_training_is_measured_on_held_out_text_and_not_repeated(setting: Setting, tmp_path: Path) -> None:
-    part = Part(cell=replace(CELL, steps=40), setting=setting, folder=tmp_path / "one")
+    part = Part(cell=replace(CELL, steps=40), setting=setting, root=tmp_path)
     record = part.run([])
     assert 3.5 < record["loss"] < 5.9  # ln 512 = 6.24
     assert record["tokens"] == 40 * 8 * 256
@@ -36,16 +41,18 @@ def test_a_training_is_measured_on_held_out_text_and_not_repeated(setting: Setti
     again = Losses()
     assert part.run([again]) == record
     assert again.found == []
-    assert replace(part, setting=replace(setting, seed=2)).record() is None
+    for other in (replace(setting, seed=2), replace(setting, code="another")):
+        assert replace(part, setting=other).record() is None
+        assert replace(part, setting=other).folder != part.folder  # beside it, where it can train too
 
 
 def test_a_stopped_training_goes_on_where_it_was(setting: Setting, tmp_path: Path) -> None:
-    part = Part(cell=CELL, setting=setting, folder=tmp_path / "broken")
+    part = Part(cell=CELL, setting=setting, root=tmp_path / "broken")
     with pytest.raises(Preempted):
         part.run([first := Losses(stop_at=2)])
     assert part.record() is None
     record = part.run([second := Losses()])
-    whole = replace(part, folder=tmp_path / "whole").run([unbroken := Losses()])
+    whole = replace(part, root=tmp_path / "whole").run([unbroken := Losses()])
     assert first.found + second.found == unbroken.found
     assert record["loss"] == whole["loss"]
 
