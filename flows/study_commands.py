@@ -5,6 +5,7 @@ from typing import Any
 
 from infra.settings import apply_environment, load_settings, prepare
 from tasks.corpus.corpora import load_corpus
+from tasks.scaling.grid import check_grid
 
 
 def study(options: argparse.Namespace) -> int:
@@ -13,6 +14,7 @@ def study(options: argparse.Namespace) -> int:
     settings = load_settings()
     load_corpus(settings.checkout, settings.home, options.corpus)
     budgets = _budgets(options.budgets)
+    check_grid(len(budgets) or options.count, options.sizes, options.tokens_per_parameter, budgets)
     prepare(settings)
     apply_environment(settings)  # before prefect is imported: it reads its variables once
     from flows import ladder

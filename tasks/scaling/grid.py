@@ -5,7 +5,7 @@ C = 6 N D, with N all parameters: the embedding table is tied, so it is the head
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log, sqrt
+from math import inf, log, sqrt
 from typing import Any
 
 from tasks.scaling.laws import FLOPS_PER_PARAMETER_TOKEN
@@ -66,18 +66,23 @@ def warmup_steps(steps: int) -> int:
     return min(200, steps // 20)
 
 
+def check_grid(count: int, sizes: int, tokens_per_parameter: float, budgets: Sequence[float] = ()) -> None:
+    """ValueError for a grid that shows nothing; needs no data, so that it can be said before anything starts."""
+    if count < FEWEST_BUDGETS or sizes < FEWEST_SIZES:
+        raise ValueError(
+            f"scaling study: a grid has at least {FEWEST_BUDGETS} budgets and {FEWEST_SIZES} sizes of each; "
+            f"found {count} and {sizes}"
+        )
+    if not all(0 < each < inf for each in (tokens_per_parameter, *budgets)):
+        raise ValueError("scaling study: budgets and tokens per parameter must be numbers above 0")
+
+
 def grid(budgets: Sequence[float], *, sizes: int, vocabulary: int, tokens_per_parameter: float) -> list[Cell]:
     """Every budget's sizes, rising by SIZE_RATIO; the middle of them has `tokens_per_parameter`.
 
     Where that asks for less than the smallest decoder that this vocabulary allows, the sizes begin at that one.
     """
-    if len(budgets) < FEWEST_BUDGETS or sizes < FEWEST_SIZES:
-        raise ValueError(
-            f"scaling study: a grid has at least {FEWEST_BUDGETS} budgets and {FEWEST_SIZES} sizes of each; "
-            f"found {len(budgets)} and {sizes}"
-        )
-    if not tokens_per_parameter > 0 or min(budgets) <= 0:
-        raise ValueError("scaling study: budgets and tokens per parameter must be above 0")
+    check_grid(len(budgets), sizes, tokens_per_parameter, budgets)
     half = SIZE_RATIO ** ((sizes - 1) / 2)
     shapes = list(family(vocabulary))
     cells = []

@@ -51,6 +51,9 @@ def test_wrong_ladders_are_refused_before_anything_starts(espalier: Any) -> None
     for wrong, said in (
         (("--budgets", "1e12,much"), "expected FLOPs separated by commas"),
         (("--budgets", "1e12,1e12,3e12"), "the same budget twice"),
+        (("--budgets", "1e12,nan,3e12"), "must be numbers above 0"),
+        (("--sizes", "0"), "at least 3 budgets and 4 sizes of each; found 3 and 0"),
+        (("--count", "0"), "found 0 and 5"),
         (("--minutes", "0"), "--minutes must be above 0"),
         (("--corpus", "defalt"), "default"),
     ):
