@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps, rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatterSciNotation, LogLocator
 
 from tasks import figures
 from tasks.figures import ACCENT, BLUE, MUTED, PAPER, RULE, RUST
@@ -30,6 +31,7 @@ STYLE = {
 }
 OUTLYING_NAMED = 5
 MOST_LABELS = 12
+LOSSES_BELOW = 100.0  # an axis beyond it is of sizes or FLOPs
 
 
 def draw(fitted: Fitted, folder: Path) -> list[Path]:
@@ -157,6 +159,10 @@ def _figure(png: Path, title: str) -> Iterator[Any]:
         axes = figure.add_subplot()
         axes.set_title(title)
         yield axes
+        for axis in (axes.xaxis, axes.yaxis):
+            if axis.get_scale() == "log" and axis.get_view_interval()[1] > LOSSES_BELOW:
+                axis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))  # nearer ones write over each other
+                axis.set_minor_formatter(LogFormatterSciNotation(minor_thresholds=(np.inf, np.inf)))
         figure.savefig(png, format="png", dpi=150, facecolor=PAPER, metadata={"Software": None})
 
 

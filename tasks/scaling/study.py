@@ -30,7 +30,7 @@ from tasks.training.pace import Stopwatch
 RECORD, TABLE = "run.json", "runs.csv"
 VALID_TOKENS = 131_072  # of the held-out text at most, whole documents from its beginning
 TIMED_STEPS = 6
-COLUMNS = ("run", "total_parameters", "non_embedding_parameters", "tokens", "flops", "loss", "bits_per_byte", "epochs",
+COLUMNS = ("run", "total_parameters", "tokens", "flops", "loss", "bits_per_byte", "epochs",
            "steps", "batch_tokens", "seconds")  # fmt: skip
 
 

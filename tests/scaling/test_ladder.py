@@ -65,6 +65,7 @@ def test_the_table_is_one_that_a_fit_reads(setting: Setting, tmp_path: Path) -> 
     runs = read_runs(write_table(records, tmp_path / "runs.csv"))
     assert sorted(runs.loss.tolist()) == sorted(record["loss"] for record in records)
     assert runs.flops.tolist() == sorted(record["flops"] for record in records)
+    assert runs.parameters.tolist() == [SMALL.parameters, LARGER.parameters]  # the ones that 6 N D counts
     assert not runs.dropped
 
 
