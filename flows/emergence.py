@@ -12,6 +12,7 @@ from flows.ladder import Record, Rung
 from infra import tracking
 from infra.settings import Settings
 from infra.storage import read_json, write_json
+from infra.worker_process import available_cores
 from tasks.emergence.report import ability_figures
 from tasks.emergence.schedule import precision_for, seconds_per_step, steps_within
 from tasks.emergence.study import StudyConfig, parts
@@ -28,7 +29,7 @@ def study(
     plan = root / f"plan-{hashlib.sha256(asked.encode()).hexdigest()[:12]}.json"
 
     def climb() -> list[Record]:
-        with ladder.opened(ladder.cores()) as pool:
+        with ladder.opened(available_cores()) as pool:
             if not plan.exists():
                 _plan(pool, config, plan, minutes, steps)
             return _trained(pool, _planned(config, plan), root, settings, display)
@@ -49,7 +50,7 @@ def _plan(pool: ProcessPoolExecutor, config: StudyConfig, plan: Path, minutes: f
     config = replace(config, precision=pool.submit(precision_for, config).result())
     if not steps:
         paces = list(pool.map(seconds_per_step, config.sizes, [config] * len(config.sizes)))
-        steps = steps_within(paces, seeds=config.seeds, workers=ladder.cores(), seconds=60 * minutes)
+        steps = steps_within(paces, seeds=config.seeds, workers=available_cores(), seconds=60 * minutes)
     plan.parent.mkdir(parents=True, exist_ok=True)
     write_json(plan, {"steps": steps, "precision": config.precision})
 

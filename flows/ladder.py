@@ -17,6 +17,7 @@ from flows.main_job import EXIT_INTERRUPTED, EXIT_PREEMPTED, Terminated, termina
 from infra import processes, tracking
 from infra.settings import Settings
 from infra.spool import SPOOL_FILE, SpoolReader, SpoolWriter
+from infra.worker_process import available_cores
 
 LOOKED_EVERY_SECONDS = 1.0
 TRACKED = "tracked"  # a file in a training's folder: its MLflow run is whole
@@ -67,11 +68,7 @@ def places() -> tuple[int, bool]:
     """(trainings side by side, whether each has a GPU)."""
     import torch
 
-    return (torch.cuda.device_count(), True) if torch.cuda.is_available() else (cores(), False)
-
-
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return (torch.cuda.device_count(), True) if torch.cuda.is_available() else (available_cores(), False)
 
 
 @contextmanager
