@@ -7,6 +7,7 @@ Shapes: B samples, T tokens, V vocabulary.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,11 +76,19 @@ def sample(
     for start in range(0, len(order), batch_sequences):
         places = order[start : start + batch_sequences]
         batch = _Batch(model, [prompts[place] for place in places], [keys[place] for place in places], pad_id)
-        with torch.inference_mode():
+        with torch.inference_mode(), _as_written(model):
             found = batch.run(config, seed, stop_ids, context)
         samples.update(zip(places, found, strict=True))
     model.train(was_training)
     return [samples[place] for place in range(len(prompts))]
+
+
+def _as_written(model: Any) -> AbstractContextManager[None]:
+    """Layers that were compiled for training run uncompiled: a cache that grows would have them compiled again and again."""
+    if not next(model.parameters()).is_cuda:
+        return nullcontext()
+    stance: AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 class _Batch:

@@ -197,7 +197,7 @@ def sampled_as_trained(start: Start) -> Verdict:
     """At the first minibatch the ratio is 1; else every importance ratio of the training is biased (trl issue 4159)."""
     tensors, weight = start.batch.tensors, start.objective.weight(start.batch)
     start.module.train()  # as it will be: a dropout that is left on shows itself here
-    kl = start.objective.loss(start.module, start.batch).sums["approximate_kl"] / weight
+    kl = float(start.objective.loss(start.module, start.batch).sums["approximate_kl"]) / weight
     start.module.eval()
     if not abs(kl) <= SAME_POLICY:
         return False, f"before the first step the policy is {kl:.6f} nats per token away from itself; it must be 0"

@@ -135,10 +135,10 @@ def measure(model: Any, batches: PairBatches, count: int) -> dict[str, float]:
     weight = 0.0
     with asked(model):
         for batch in islice(batches.starting_at(0), count):
-            moved = Batch(tensors={name: each.to(device) for name, each in batch.tensors.items()}, tokens=batch.tokens)
+            moved = batch.to(device)
             weight += objective.weight(moved)
             for name, value in objective.loss(model, moved).sums.items():
-                totals[name] = totals.get(name, 0.0) + value
+                totals[name] = totals.get(name, 0.0) + float(value)
     return {name: value / weight for name, value in totals.items()}
 
 

@@ -5,7 +5,7 @@ Shapes: B sequences, T tokens.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,6 +36,9 @@ class Batch:
         tensors = {name: tensor[rows] for name, tensor in self.tensors.items()}
         share = len(next(iter(tensors.values()))) / len(self)
         return Batch(tensors=tensors, tokens=round(self.tokens * share), metrics=self.metrics)
+
+    def to(self, device: torch.device) -> "Batch":
+        return replace(self, tensors={name: tensor.to(device) for name, tensor in self.tensors.items()})
 
 
 class Batches(Protocol):

@@ -7,7 +7,9 @@ once instead of thrice.
 Shapes: N tokens, D width, V vocabulary.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -34,14 +36,17 @@ class _LinearCrossEntropy(torch.autograd.Function):
         total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
         hidden_grad = torch.empty_like(hidden_ND) if wanted else None
         head_grad = torch.zeros_like(head_VD, dtype=torch.float32) if wanted else None
-        size, rows = (GPU_CHUNK_TOKENS, GPU_CHUNK_TOKENS) if hidden_ND.is_cuda else (CHUNK_TOKENS, CACHED_ROWS)
+        if hidden_ND.is_cuda:
+            size, rows, in_place = GPU_CHUNK_TOKENS, GPU_CHUNK_TOKENS, _compiled_to_gradient()
+        else:
+            size, rows, in_place = CHUNK_TOKENS, CACHED_ROWS, to_gradient
         buffer = head.new_empty(min(size, len(hidden_ND)), len(head))
         product = torch.empty_like(head) if wanted else None
         for start in range(0, len(hidden_ND), size):
             chunk = slice(start, start + size)
             hidden, targets = hidden_ND[chunk].to(dtype), targets_N[chunk]
             logits = torch.mm(hidden, head.T, out=buffer[: len(hidden)])
-            total += torch.cat([_to_gradient(*some) for some in _split(logits, targets, rows)]).sum()
+            total += torch.cat([in_place(*some) for some in _split(logits, targets, rows)]).sum()
             if hidden_grad is not None and head_grad is not None:
                 hidden_grad[chunk] = logits @ head
                 head_grad += torch.mm(logits.T, hidden, out=product)
@@ -58,7 +63,7 @@ def _split(logits: Tensor, targets: Tensor, rows: int) -> Iterator[tuple[Tensor,
     return zip(torch.split(logits, rows), torch.split(targets, rows), strict=True)
 
 
-def _to_gradient(logits: Tensor, targets: Tensor) -> Tensor:
+def to_gradient(logits: Tensor, targets: Tensor) -> Tensor:
     """The losses of some tokens; their logits become the gradient of the sum: softmax, minus one at the target."""
     exact = logits.float()
     picked = exact.gather(1, targets[:, None])[:, 0]
@@ -71,3 +76,22 @@ def _to_gradient(logits: Tensor, targets: Tensor) -> Tensor:
     chances.scatter_add_(1, targets[:, None], torch.full_like(picked, -1.0)[:, None])
     logits.copy_(chances)
     return logsum - picked
+
+
+def to_gradient_at_once(logits: Tensor, targets: Tensor) -> Tensor:
+    """`to_gradient` for a compiler that makes one kernel of it: the logits are read twice and written once, no more."""
+    exact = logits.float()
+    logsum = exact.logsumexp(1)
+    picked = exact.gather(1, targets[:, None])[:, 0]
+    is_target = torch.arange(logits.shape[1], device=logits.device) == targets[:, None]
+    logits.copy_((exact - logsum[:, None]).exp() - is_target.float())
+    return logsum - picked
+
+
+@cache
+def _compiled_to_gradient() -> Callable[[Tensor, Tensor], Tensor]:
+    """Compiled where torch's compiler for GPUs is installed: one walk after the other takes a fifth of a GPU's step."""
+    if find_spec("triton") is None:
+        return to_gradient
+    compiled: Callable[[Tensor, Tensor], Tensor] = torch.compile(to_gradient_at_once)
+    return compiled

@@ -211,7 +211,7 @@ class Training:
         start = Start(
             module=self.module,
             objective=self.objective,
-            batch=batch,
+            batch=batch.to(next(self.module.parameters()).device),
             optimizer=self.optimizer,
             steps=self.config.steps,
             schedule=self.config.schedule,

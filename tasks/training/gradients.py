@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import replace
 
 import torch
 from torch import nn
@@ -50,25 +49,21 @@ def accumulate_gradients(
 
 def _backward(module: nn.Module, objective: Objective, own: Batch, decided: Decided, weight: float) -> dict[str, float]:
     """Gradients of this rank's rows, divided by the weight of all; the sums of what the objective says of them."""
-    sums: dict[str, float] = {}
+    sums: dict[str, float | torch.Tensor] = {}
     device = next(module.parameters()).device
     # around the backward pass too: activations that were not kept are computed again there
     with bf16_layers(module) if decided.is_bf16 and device.type == "cpu" else nullcontext():
-        for micro in micro_batches(own, decided.micro_batch):
+        # moved once: a GPU is waited for at each move, and has nothing to do until the next pass is launched
+        moved = micro_batches(own.to(device), decided.micro_batch)
+        for micro, there in zip(micro_batches(own, decided.micro_batch), moved, strict=True):
             if objective.weight(micro) == 0:
                 continue
             with torch.autocast(device.type, torch.bfloat16, enabled=decided.is_bf16):
-                loss = objective.loss(module, _on(device, micro))
+                loss = objective.loss(module, there)
             (loss.total / weight).backward()  # type: ignore[no-untyped-call]
             for name, value in loss.sums.items():
                 sums[name] = sums.get(name, 0.0) + value
-    return sums
-
-
-def _on(device: torch.device, batch: Batch) -> Batch:
-    return replace(
-        batch, tensors={name: tensor.to(device, non_blocking=True) for name, tensor in batch.tensors.items()}
-    )
+    return {name: float(value) for name, value in sums.items()}
 
 
 def micro_batches(batch: Batch, size: int) -> Iterator[Batch]:

@@ -16,10 +16,13 @@ from tasks.training.cross_entropy import cross_entropy_sum
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """`total` is a sum (a scalar with a graph); `sums` are further figures, sums over the same things."""
+    """`total` is a sum (a scalar with a graph); `sums` are further figures, sums over the same things.
+
+    A figure may be a tensor: read at the end of the step, it does not make the GPU wait in the middle of it.
+    """
 
     total: Tensor
-    sums: Mapping[str, float]
+    sums: Mapping[str, float | Tensor]
 
 
 class Objective(Protocol):
@@ -47,7 +50,7 @@ class NextToken:
         wanted_BT = labels_BT != IGNORED
         # the head, which is the widest layer of a small model, is asked about labelled tokens only
         total = cross_entropy_sum(states_BTD[wanted_BT], vocabulary_head(module), labels_BT[wanted_BT])
-        return Loss(total=total, sums={"loss": float(total.detach())})
+        return Loss(total=total, sums={"loss": total.detach().double()})
 
     def state_dict(self) -> dict[str, Any]:
         return {}

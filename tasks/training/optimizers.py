@@ -119,13 +119,15 @@ class Optimizer:
     def _adam_fused(self, names: list[str], rate: float, decay: float) -> None:
         """All of them in one kernel; on a GPU it is the launches that take the time. It counts its step itself."""
         weights: list[Tensor] = [self._named[name] for name in names]
+        if not weights:
+            return
         adamw(
             weights,
             [weight.grad for weight in weights if weight.grad is not None],
             [self._state[f"mean.{name}"] for name in names],
             [self._state[f"square.{name}"] for name in names],
             [],
-            [torch.tensor(self._steps - 1.0, device=weight.device) for weight in weights],
+            list(torch.full((len(weights),), self._steps - 1.0, device=weights[0].device).unbind()),
             fused=True,
             amsgrad=False,
             beta1=self._config.beta1,

@@ -55,10 +55,11 @@ def test_a_padded_batch_costs_what_its_dialogues_cost_one_by_one(
     batches = [batch_of([dialogue_of(each, tokenizer)], tokenizer.pad_id) for each in items]
     together = batch_of([dialogue_of(each, tokenizer) for each in items], tokenizer.pad_id)
     weights = [objective.weight(batch) for batch in batches]
-    alone = [objective.loss(model, batch).sums["loss"] for batch in batches]
+    alone = [float(objective.loss(model, batch).sums["loss"]) for batch in batches]
     # the mean over tokens, which is not the mean of the dialogues' means: their answers differ in length
     mean = sum(alone) / sum(weights)
-    assert objective.loss(model, together).sums["loss"] / objective.weight(together) == pytest.approx(mean, abs=1e-5)
+    found = float(objective.loss(model, together).sums["loss"]) / objective.weight(together)
+    assert found == pytest.approx(mean, abs=1e-5)
     of_means = sum(loss / weight for loss, weight in zip(alone, weights, strict=True)) / len(weights)
     assert abs(of_means - mean) > 1e-3
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tasks.training.cross_entropy import CHUNK_TOKENS, cross_entropy_sum
+from tasks.training.cross_entropy import CHUNK_TOKENS, cross_entropy_sum, to_gradient, to_gradient_at_once
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -74,6 +74,16 @@ def test_bf16_autocast_is_close_and_gradients_are_fp32() -> None:
     for mine, theirs in zip(gradients(ours, hidden, head), gradients(plain, hidden, head), strict=True):
         assert mine.dtype == torch.float32
         assert float((mine - theirs).norm() / theirs.norm()) < 0.02
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_a_gpus_compiler_is_given_is_the_same(dtype: torch.dtype) -> None:
+    """In place: the logits become the gradient of the sum."""
+    logits = (torch.randn(40, 61, generator=torch.Generator().manual_seed(1)) * 30).to(dtype)
+    targets = torch.arange(40)
+    other = logits.clone()
+    torch.testing.assert_close(to_gradient_at_once(other, targets), to_gradient(logits, targets), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(other, logits, rtol=1e-5, atol=1e-6 if dtype == torch.float32 else 1e-3)
 
 
 def test_without_a_graph_there_are_no_gradients() -> None:

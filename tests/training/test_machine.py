@@ -1,6 +1,6 @@
 """How a training uses its machine: what the recipe names is taken, what it leaves open is measured, and the reason said."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -121,3 +121,33 @@ def test_checkpointing_is_asked_of_the_decoder_wherever_it_is() -> None:
         assert any(getattr(each, "gradient_checkpointing", False) for each in module.modules())
     with pytest.raises(ValueError, match="this model has no layers that know how to"):
         settle(found, nn.Linear(8, 8))
+
+
+def test_layers_are_compiled_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They share one compilation, and what is around them (the cache of a generation, the loss) is left as written."""
+    compiled: list[str] = []
+    monkeypatch.setattr(nn.Module, "compile", lambda self: compiled.append(type(self).__name__))
+    settle(replace(decided(Runtime(precision="fp32", threads=1)), compile=True), RewardModel(tiny_model()))
+    assert compiled == ["LlamaDecoderLayer"] * 2
+
+
+def test_it_is_compiled_on_a_gpu_alone() -> None:
+    assert not decided(Runtime(precision="fp32", threads=1, compile=True)).compile
+
+
+@pytest.mark.parametrize(
+    ("batch_sequences", "most", "expected"),
+    [
+        (64, 24, 16),  # four of 16, not two of 24 and one of 16
+        (64, 64, 64),
+        (64, 200, 64),
+        (61, 24, 24),  # a prime: 24, 24 and 13
+        (12, 5, 4),
+        (14, 6, 6),  # 2 would be less than half of it
+        (1, 1, 1),
+    ],
+)
+def test_micro_batches_are_of_one_size_where_that_costs_little(batch_sequences: int, most: int, expected: int) -> None:
+    runtime = Runtime(precision="fp32", threads=1)
+    tokens = MICRO_BATCH_TOKENS // most
+    assert decided(runtime, batch_sequences=batch_sequences, sequence_tokens=tokens).micro_batch == expected
