@@ -13,7 +13,7 @@ from prefect import flow
 from flows.display import Display
 from flows.main_job import terminate
 from flows.reuse import key_of
-from infra import processes, tracking, workers
+from infra import processes, temporary_server, tracking, workers
 from infra.settings import Settings
 from infra.workers import Workers
 from tasks.artifacts import file_sha256
@@ -146,6 +146,7 @@ def compare(settings: Settings, request: Request, display: Display) -> dict[str,
         tracking.close_stale(settings)
         with workers.opened(Workers(settings, temporary)) as opened:
             opened.start()
+            temporary_server.use()
             comparison = Comparison(settings, request, display, opened)
             comparison.folder.mkdir(parents=True, exist_ok=True)
             text = comparison.text()

@@ -14,7 +14,7 @@ from prefect import flow
 
 from flows.display import Display
 from flows.main_job import EXIT_INTERRUPTED, EXIT_PREEMPTED, Terminated, terminate
-from infra import processes, tracking
+from infra import processes, temporary_server, tracking
 from infra.settings import Settings
 from infra.spool import SPOOL_FILE, SpoolReader, SpoolWriter
 from infra.worker_process import available_cores
@@ -61,6 +61,7 @@ def carry_out(settings: Settings, display: Display, work: Callable[[], Result]) 
 
 def in_flow(name: str, work: Callable[[], Result]) -> Result:
     """The work as a Prefect flow of that name, so that its page shows when it ran and how it ended."""
+    temporary_server.use()
     return flow(name=name)(work)()
 
 

@@ -45,6 +45,7 @@ def _carry_out(options: argparse.Namespace, settings: Any, recipe: Any, display:
     """The run itself; `record` is filled however it ends. ValueError: the input was wrong."""
     from flows import session
     from flows.conclude import concluding
+    from infra import temporary_server
     from infra.data_versions import DataFailed
     from infra.workers import Preempted, WorkerFailed
 
@@ -57,6 +58,8 @@ def _carry_out(options: argparse.Namespace, settings: Any, recipe: Any, display:
             opened.check_inputs()
             with opened.clock.part("start-up"):
                 from flows.lifecycle import lifecycle
+
+                temporary_server.use()
             lifecycle(recipe.name, list(options.assignments), options.stage)
     except session.Refused as refused:
         display.error(str(refused))
