@@ -177,6 +177,6 @@ def track(settings: Settings, parent: str, rung: Rung, values: Mapping[str, Any]
     run = tracking.stage_run(settings, parent=parent, stage=rung.name, run_key=rung.identity[:16])
     with tracking.tracked(settings, run):
         tracking.log_parameters(settings, run, values)
-        tracking.replay_spool(settings, run, rung.folder / SPOOL_FILE)
+        tracking.replay_spool(settings, run, SpoolReader(rung.folder / SPOOL_FILE))
         tracking.log_metrics(settings, run, figures)
     (rung.folder / TRACKED).touch()

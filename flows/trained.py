@@ -27,7 +27,7 @@ from tasks.training import steps as training
 
 AUTHOR = "espalier run"
 LOCK_FILE = "constraints.txt"
-PROGRESS_EVERY_SECONDS = 5.0
+PROGRESS_EVERY_SECONDS = 10.0
 
 Inputs = Mapping[str, Mapping[str, Any]]
 

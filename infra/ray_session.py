@@ -65,7 +65,10 @@ class RaySession:
             _node_ip_address="127.0.0.1",
             _temp_dir=str(folder),
         )
-        ray._private.worker._global_node.kill_log_monitor()  # it reads files for a driver that wants to see none
+        node = ray._private.worker._global_node
+        node.kill_log_monitor()  # it reads files for a driver that wants to see none
+        node.kill_monitor()  # it adds and removes machines: there is one
+        node.kill_dashboard()  # its pages are switched off; what is left of it wakes 30 times a second
 
     def fit(self, function: str, job: dict[str, Any], num_workers: int) -> dict[str, Any]:
         """{"result": what `function` returned on rank 0} or {"error": ...}. A killed worker is started again."""

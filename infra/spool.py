@@ -68,6 +68,13 @@ class SpoolReader:
     def at_end(cls, path: Path) -> "SpoolReader":
         return cls(path, path.stat().st_size if path.exists() else 0)
 
+    def has_grown(self) -> bool:
+        """Whether there is anything to read, or was dropped."""
+        try:
+            return self.path.stat().st_size != self.offset
+        except OSError:
+            return False
+
     def read(self) -> list[dict[str, Any]]:
         try:
             size = self.path.stat().st_size

@@ -147,26 +147,31 @@ def log_dataset(settings: Settings, run_id: str, *, name: str, digest: str, sour
     _client(settings).log_inputs(run_id, datasets=[entry])
 
 
-def replay_spool(settings: Settings, run_id: str, spool: Path) -> int:
+def replay_spool(settings: Settings, run_id: str, spool: SpoolReader) -> int:
     """Log what the spool holds beyond the last logged step; the number of metrics logged now.
 
     Exactly once per (key, step): of a step that was trained twice the first line counts (a resumed run computes the
-    same values), and the last logged step is a tag of the run, written in the same call as the metrics.
+    same values), and the last logged step is a tag of the run, written in the same call as the metrics. What could not be
+    logged is read again the next time.
     """
     from mlflow.entities import RunTag
 
-    client = _client(settings)
-    with file_lock(settings.home / "spools" / f"{run_id}.guard"):
-        last = int(client.get_run(run_id).data.tags.get(STEP_TAG, "-1"))
-        records: dict[int, dict[str, Any]] = {}
-        for record in SpoolReader(spool).read():
-            if record["step"] > last:
-                records.setdefault(record["step"], record)
-        logged = 0
-        for batch in _batches(records):
-            step = max(metric.step for metric in batch)
-            client.log_batch(run_id, metrics=batch, tags=[RunTag(STEP_TAG, str(step))])
-            logged += len(batch)
+    client, begun = _client(settings), spool.offset
+    try:
+        with file_lock(settings.home / "spools" / f"{run_id}.guard"):
+            last = int(client.get_run(run_id).data.tags.get(STEP_TAG, "-1"))
+            records: dict[int, dict[str, Any]] = {}
+            for record in spool.read():
+                if record["step"] > last:
+                    records.setdefault(record["step"], record)
+            logged = 0
+            for batch in _batches(records):
+                step = max(metric.step for metric in batch)
+                client.log_batch(run_id, metrics=batch, tags=[RunTag(STEP_TAG, str(step))])
+                logged += len(batch)
+    except BaseException:
+        spool.offset = begun
+        raise
     return logged
 
 
@@ -192,13 +197,12 @@ def _batches(records: Mapping[int, Mapping[str, Any]]) -> Iterator[list[Any]]:
 class SpoolFollower:
     """Replays a spool every few seconds beside a training. Tracking trouble is logged; training never hears of it."""
 
-    def __init__(self, settings: Settings, run_id: str, spool: Path, every_seconds: float = 5.0) -> None:
+    def __init__(self, settings: Settings, run_id: str, spool: Path, every_seconds: float = 10.0) -> None:
         self._settings = settings
         self._run_id = run_id
-        self._spool = spool
+        self._spool = SpoolReader(spool)
         self._every = every_seconds
         self._end = threading.Event()
-        self._size = -1
         self._thread = threading.Thread(target=self._follow, name=f"spool {run_id[:8]}", daemon=True)
 
     def __enter__(self) -> "SpoolFollower":
@@ -221,12 +225,10 @@ class SpoolFollower:
 
     def _replay(self) -> None:
         try:
-            size = self._spool.stat().st_size if self._spool.exists() else 0
-            if size != self._size:
+            if self._spool.has_grown():
                 replay_spool(self._settings, self._run_id, self._spool)
-                self._size = size
         except Exception as error:  # whatever the store does, it must not end a training
-            logger.warning("metrics of run %s wait in %s: %s", self._run_id, self._spool, error)
+            logger.warning("metrics of run %s wait in %s: %s", self._run_id, self._spool.path, error)
 
 
 def finish(settings: Settings, run_id: str, status: str) -> None:

@@ -14,6 +14,7 @@ import pytest
 from infra import tracking
 from infra.processes import Holder
 from infra.settings import Settings, child_environment, load_settings, prepare
+from infra.spool import SpoolReader
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 
@@ -67,16 +68,16 @@ def test_replaying_twice_adds_nothing_and_a_repeated_step_counts_once(
     settings: Settings, stage: str, tmp_path: Path
 ) -> None:
     spool = tmp_path / "metrics.jsonl"
-    assert tracking.replay_spool(settings, stage, spool) == 0
+    assert tracking.replay_spool(settings, stage, SpoolReader(spool)) == 0
     _write(spool, 1, 2, 3)
-    assert tracking.replay_spool(settings, stage, spool) == 6
-    assert tracking.replay_spool(settings, stage, spool) == 0
+    assert tracking.replay_spool(settings, stage, SpoolReader(spool)) == 6
+    assert tracking.replay_spool(settings, stage, SpoolReader(spool)) == 0
     with spool.open("a") as stream:
         stream.write('{"step": 4, "time": 10')  # half a line: the writer was killed here
-    assert tracking.replay_spool(settings, stage, spool) == 0
+    assert tracking.replay_spool(settings, stage, SpoolReader(spool)) == 0
     spool.write_bytes(spool.read_bytes()[: spool.read_bytes().rfind(b"\n") + 1])
     _write(spool, 2, 3, 4, 5, started=9000.0)  # resumed from step 1
-    assert tracking.replay_spool(settings, stage, spool) == 4
+    assert tracking.replay_spool(settings, stage, SpoolReader(spool)) == 4
     assert _history(settings, stage, "loss") == [(step, 1.0 / (step + 1)) for step in (1, 2, 3, 4, 5)]
     assert "steps" not in _run(settings, stage).data.metrics
 
@@ -84,16 +85,28 @@ def test_replaying_twice_adds_nothing_and_a_repeated_step_counts_once(
 def test_a_lost_cursor_adds_no_second_value(settings: Settings, stage: str, tmp_path: Path) -> None:
     spool = tmp_path / "metrics.jsonl"
     _write(spool, 1, 2, 2, 3)
-    tracking.replay_spool(settings, stage, spool)
+    tracking.replay_spool(settings, stage, SpoolReader(spool))
     tracking.set_tags(settings, stage, {tracking.STEP_TAG: "0"})  # as if the crash fell between metrics and tag
-    tracking.replay_spool(settings, stage, spool)
+    tracking.replay_spool(settings, stage, SpoolReader(spool))
     assert [step for step, _ in _history(settings, stage, "loss")] == [1, 2, 3]
+
+
+def test_what_could_not_be_logged_is_read_again(settings: Settings, stage: str, tmp_path: Path) -> None:
+    spool = SpoolReader(tmp_path / "metrics.jsonl")
+    _write(spool.path, 1, 2)
+    with pytest.raises(Exception, match="not found"):
+        tracking.replay_spool(settings, "0" * 32, spool)
+    assert tracking.replay_spool(settings, stage, spool) == 4
+    assert not spool.has_grown()
+    _write(spool.path, 3)
+    assert spool.has_grown()
+    assert tracking.replay_spool(settings, stage, spool) == 2
 
 
 def test_long_spools_are_replayed_in_batches_of_whole_steps(settings: Settings, stage: str, tmp_path: Path) -> None:
     spool = tmp_path / "metrics.jsonl"
     _write(spool, *range(1, 1202))
-    assert tracking.replay_spool(settings, stage, spool) == 2402
+    assert tracking.replay_spool(settings, stage, SpoolReader(spool)) == 2402
     assert len(_history(settings, stage, "loss")) == 1201
     assert _run(settings, stage).data.tags[tracking.STEP_TAG] == "1201"
 
