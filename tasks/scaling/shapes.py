@@ -8,8 +8,9 @@ from tasks.training.mfu import flops_per_token
 
 SMALL_WIDTH, SMALL_HEAD, HEAD = 512, 32, 64
 NARROWEST, WIDEST, MOST_LAYERS = 64, 16_384, 128
+FEWEST_FAMILY_LAYERS = 4  # two layers and three differ by more than their size (measured: by a twentieth of the loss)
 FAMILY_FROM, FAMILY_STEPS = 16, ((128, 8), (256, 16), (512, 32), (math.inf, 64))  # between widths below so much
-FEED_FORWARD_STEP = 64  # SwiGLU's hidden width, about 8/3 of the model's, in steps of this
+SMALL_FEED_FORWARD_STEP, FEED_FORWARD_STEP = 8, 64  # SwiGLU's hidden width, about 8/3 of the model's, in steps of this
 CLOSE, OFF_PRICE = 0.04, 20.0  # a size this close is as wanted; beyond it counts for more than a shape's proportions
 SHORT_CONTEXT, CONTEXT, SHORT_BELOW = 256, 1024, 30e6
 
@@ -60,7 +61,7 @@ def family(vocabulary: int) -> Iterator[Sized]:
     while width <= WIDEST:
         step = next(step for below, step in FAMILY_STEPS if width < below)
         head = HEAD if width >= SMALL_WIDTH else _head_near(SMALL_HEAD, width)
-        layers = max(2, round(width / _width_a_layer(width)))
+        layers = max(FEWEST_FAMILY_LAYERS, round(width / _width_a_layer(width)))
         context = SHORT_CONTEXT if vocabulary * width + layers * 12 * width**2 < SHORT_BELOW else CONTEXT
         yield _sized(width, layers, head, vocabulary, context)
         width += step
@@ -82,7 +83,8 @@ def _shapes(vocabulary: int, context: int) -> Iterator[Sized]:
 
 
 def _sized(width: int, layers: int, head: int, vocabulary: int, context: int) -> Sized:
-    feed_forward = FEED_FORWARD_STEP * math.ceil(8 * width / 3 / FEED_FORWARD_STEP)
+    step = FEED_FORWARD_STEP if width >= SMALL_WIDTH else SMALL_FEED_FORWARD_STEP
+    feed_forward = step * math.ceil(8 * width / 3 / step)
     layer = 4 * width**2 + 3 * width * feed_forward + 2 * width
     heads = width // head
     return Sized(
