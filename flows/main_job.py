@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flows import recipe as recipes
+from infra import processes
 from infra.settings import apply_environment, load_settings
 
 EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_PREEMPTED, EXIT_INTERRUPTED = 1, 2, 3, 75, 130
@@ -24,6 +25,7 @@ def run(options: argparse.Namespace) -> int:
     settings = load_settings()
     recipe = recipes.load(options.recipe, options.assignments)
     apply_environment(settings)  # before prefect is imported: it reads its variables once
+    processes.may_interrupt(False)
     from flows.display import Display
 
     display = Display(title=f"espalier {'run' if options.stage is None else f'stage {options.stage}'}: {recipe.name}")

@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -261,6 +261,17 @@ def die_with_parent(number: int = signal.SIGKILL) -> bool:
 
     pr_set_pdeathsig = 1
     return bool(ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, number, 0, 0, 0) == 0)
+
+
+def may_interrupt(allowed: bool) -> None:
+    """Whether this thread, and what it starts from now on, interrupts who computes when it wakes (Linux; on by default).
+
+    Who may not (SCHED_BATCH) has the same share of the cores and waits for the next tick of the clock or a free core. A
+    training whose threads wait for each other at every product feels an interruption of one of them in all.
+    """
+    if hasattr(os, "sched_setscheduler"):
+        with suppress(OSError):  # a container may forbid it
+            os.sched_setscheduler(0, os.SCHED_OTHER if allowed else os.SCHED_BATCH, os.sched_param(0))
 
 
 def start_process(

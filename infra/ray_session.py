@@ -24,7 +24,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 
 from infra import attempts
 from infra.attempts import WorkerLost
-from infra.processes import LONGEST_FOLDER, start_time
+from infra.processes import LONGEST_FOLDER, may_interrupt, start_time
 from infra.spool import SpoolWriter
 from infra.storage import write_json
 from infra.worker_process import LOG_FORMAT, describe, named_function
@@ -159,6 +159,7 @@ class _Fixed(FixedScalingPolicy):  # type: ignore[misc]
 
 def train_loop(config: dict[str, Any]) -> dict[str, Any]:
     """Runs in the Ray worker, on a thread. An exception is an outcome: trying again would not mend it."""
+    may_interrupt(True)
     job = config["job"]
     folder = Path(job["folder"])
     rank = ray.train.get_context().get_world_rank()

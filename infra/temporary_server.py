@@ -18,6 +18,8 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
+from infra.processes import may_interrupt
+
 REST = timedelta(
     seconds=5
 )  # its tasks are for late and cancelled runs of deployments, which a command's own server has not
@@ -47,6 +49,7 @@ def _start(server: Any) -> subprocess.Popen[Any]:
 
 
 def main(port: int) -> None:
+    may_interrupt(False)
     import prefect.server.api.background_workers as background
     import uvicorn
     from docket import Worker

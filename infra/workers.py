@@ -289,8 +289,10 @@ def current() -> Workers:
 
 
 def main() -> None:
+    from infra.processes import may_interrupt
     from infra.worker_process import serve
 
+    may_interrupt(False)  # nor may Ray's own processes, but for a training's thread
     serve()
 
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import psutil
 
-from infra import temporary_server, tracking, workers
+from infra import processes, temporary_server, tracking, workers
 from infra.processes import own_age, private_folder
 from infra.settings import apply_environment, child_environment, load_settings
 from infra.spool import SPOOL_FILE, SpoolReader, SpoolWriter
@@ -146,6 +146,7 @@ def on_platform(described: str) -> None:
     from flows.trained import _Progress
     from tasks.training import steps as training
 
+    processes.may_interrupt(False)  # as flows/main_job.py does
     temporary_server.use()
 
     job = json.loads(Path(described).read_text(encoding="utf-8"))

@@ -42,6 +42,7 @@ def run(job: dict[str, Any], hooks: Sequence[Any]) -> dict[str, Any]:
         "started_at_step": started_at,
         "pid": os.getpid(),
         "threads": os.environ["OMP_NUM_THREADS"],
+        "policy": os.sched_getscheduler(0) if hasattr(os, "sched_getscheduler") else None,
     }
 
 

@@ -197,3 +197,27 @@ def test_watched_process_dies_with_its_parent(tmp_path: Path, deaf: bool) -> Non
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     _wait_for(lambda: not _runs(watched) and not _runs(watcher))
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="Linux alone has it")
+def test_who_may_not_interrupt_hands_it_on_and_may_be_let_again() -> None:
+    """In a thread: it is the thread's own, and what it starts has it from there."""
+    found: list[int] = []
+
+    def asked() -> None:
+        found.append(os.sched_getscheduler(0))
+
+    def stand_back() -> None:
+        processes.may_interrupt(False)
+        for each in (asked, lambda: processes.may_interrupt(True), asked):
+            started = threading.Thread(target=each)
+            started.start()
+            started.join()
+        processes.may_interrupt(True)
+        asked()
+
+    thread = threading.Thread(target=stand_back)
+    thread.start()
+    thread.join()
+    asked()
+    assert found == [os.SCHED_BATCH, os.SCHED_BATCH, os.SCHED_OTHER, os.SCHED_OTHER]

@@ -66,6 +66,8 @@ def test_training_runs_in_a_ray_worker_of_its_own_and_reports_every_step(workers
     assert result["threads"] == str(
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     )
+    if hasattr(os, "sched_getscheduler"):  # the training computes, and what looks after it does not interrupt it
+        assert (result["policy"], os.sched_getscheduler(workers.pid)) == (os.SCHED_OTHER, os.SCHED_BATCH)
     assert [record["step"] for record in seen] == [1, 2, 3, 4, 5]
     assert seen[1]["loss"] == 0.5
     assert seen[1]["steps"] == 5
