@@ -131,7 +131,12 @@ def load_weights(folder: Path) -> PreTrainedModel:
     for name, tensor in doubles.items():
         if not torch.equal(tensor, model.get_input_embeddings().weight):
             raise ValueError(f"{path}: {name} is not the input embedding, which config.json ties it to")
-    return model.to("cuda") if torch.cuda.is_available() else model
+    return model.to(found_device())
+
+
+def found_device() -> str:
+    """Where a model computes of which nobody says where: on a GPU where torch sees one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:

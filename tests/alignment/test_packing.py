@@ -199,7 +199,7 @@ def forget_the_mask(segments_BT: torch.Tensor) -> torch.Tensor:
 
 
 def forget_the_positions(segments_BT: torch.Tensor) -> torch.Tensor:
-    return torch.arange(segments_BT.shape[1]).expand_as(segments_BT)
+    return torch.arange(segments_BT.shape[1], device=segments_BT.device).expand_as(segments_BT)
 
 
 @pytest.mark.parametrize(

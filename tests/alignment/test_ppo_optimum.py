@@ -70,14 +70,13 @@ class Arms:
             model.lm_head.weight.copy_(torch.linalg.lstsq(self._states(), logits).solution.T)
 
     def _states(self) -> Tensor:
-        rows = [
-            hidden_states(self.model, torch.tensor([ids]), torch.ones(1, len(ids)))[0, -1] for ids in self._contexts
-        ]
-        return torch.stack(rows)
+        device = self.model.lm_head.weight.device
+        read = [torch.tensor([ids], device=device) for ids in self._contexts]
+        return torch.stack([hidden_states(self.model, ids, torch.ones_like(ids))[0, -1] for ids in read])
 
     @torch.no_grad()
     def chances(self) -> Tensor:
-        return (self._states() @ vocabulary_head(self.model).T).softmax(1)[:, self._arms]
+        return (self._states() @ vocabulary_head(self.model).T).softmax(1)[:, self._arms].cpu()
 
 
 class Pay(nn.Module):

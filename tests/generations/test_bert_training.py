@@ -159,7 +159,7 @@ def test_it_learns_both_tasks_and_tells_held_out_pairs_apart(tmp_path: Path) -> 
     assert seen[0]["next_loss"] == pytest.approx(math.log(2), abs=0.05)
     pairs, right, random = 0, 0, 0
     for batch in islice(held_out.starting_at(0), len(held_out.pairs) // 16):
-        tensors = batch.tensors
+        tensors = batch.to(next(model.parameters()).device).tensors
         with torch.no_grad():
             output = model(tensors["ids"], attention_mask=tensors["mask"], token_type_ids=tensors["types"])
         said = output.seq_relationship_logits.argmax(1)

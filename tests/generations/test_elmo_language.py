@@ -135,7 +135,7 @@ def test_features_tell_what_words_alone_do_not(elmo: ElmoModel) -> None:
     """Which kind of sentence a filler stands in: its word does not say, its forward state does. The mix learns so."""
     sentences = [[WORDS[id] for id in row] for row in LANGUAGE.text(300, seed=7).reshape(-1, LANGUAGE.sentence)]
     kinds = torch.tensor([WORDS.index(sentence[0]) for sentence in sentences])
-    of_filler_JNP = torch.stack([each[:, 1] for each in features(elmo, sentences)], 1)
+    of_filler_JNP = torch.stack([each[:, 1] for each in features(elmo, sentences)], 1).cpu()
     torch.manual_seed(0)
     right = []
     for layers_JNP in (of_filler_JNP, of_filler_JNP[:1]):

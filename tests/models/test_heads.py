@@ -147,7 +147,7 @@ def test_a_reward_model_comes_back_as_it_was(reward: RewardModel, tokenizer: Cha
     loaded, spoken = load_reward_model(tmp_path)
     inputs = batch([(PROMPT, ANSWER), (PROMPT[:3], ANSWER)], 12, "right")
     with torch.no_grad():
-        assert torch.equal(loaded.eval()(*inputs), reward(*inputs))
+        assert torch.equal(loaded.cpu().eval()(*inputs), reward(*inputs))
     assert spoken.vocabulary == tokenizer.vocabulary
     assert set(load_file(tmp_path / HEAD_FILE)) == {"head.weight", "head.bias", "likelihood"}
 
