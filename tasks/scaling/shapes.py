@@ -3,12 +3,13 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from tasks.training.mfu import flops_per_token
 
 SMALL_WIDTH, SMALL_HEAD, HEAD = 512, 32, 64
 NARROWEST, WIDEST, MOST_LAYERS = 64, 16_384, 128
-FEWEST_FAMILY_LAYERS = 4  # two layers and three differ by more than their size (measured: by a twentieth of the loss)
+FEWEST_LAYERS = 4  # two layers and three differ by more than their size (measured: by a twentieth of the loss)
 FAMILY_FROM, FAMILY_STEPS = 16, ((128, 8), (256, 16), (512, 32), (math.inf, 64))  # between widths below so much
 SMALL_FEED_FORWARD_STEP, FEED_FORWARD_STEP = 8, 64  # SwiGLU's hidden width, about 8/3 of the model's, in steps of this
 CLOSE, OFF_PRICE = 0.04, 20.0  # a size this close is as wanted; beyond it counts for more than a shape's proportions
@@ -52,7 +53,7 @@ def closest_shape(parameters: float, *, vocabulary: int, embeddings: bool = True
         off = abs(math.log(count / parameters))
         return _disproportion(sized) + OFF_PRICE * max(0.0, off - CLOSE)
 
-    return min(_shapes(vocabulary, context), key=price)
+    return min(chain(family(vocabulary), _shapes(vocabulary, context)), key=price)
 
 
 def family(vocabulary: int) -> Iterator[Sized]:
@@ -61,7 +62,7 @@ def family(vocabulary: int) -> Iterator[Sized]:
     while width <= WIDEST:
         step = next(step for below, step in FAMILY_STEPS if width < below)
         head = HEAD if width >= SMALL_WIDTH else _head_near(SMALL_HEAD, width)
-        layers = max(FEWEST_FAMILY_LAYERS, round(width / _width_a_layer(width)))
+        layers = max(FEWEST_LAYERS, round(width / _width_a_layer(width)))
         context = SHORT_CONTEXT if vocabulary * width + layers * 12 * width**2 < SHORT_BELOW else CONTEXT
         yield _sized(width, layers, head, vocabulary, context)
         width += step
@@ -77,7 +78,7 @@ def _shapes(vocabulary: int, context: int) -> Iterator[Sized]:
     width = NARROWEST
     while width <= WIDEST:
         head = SMALL_HEAD if width < SMALL_WIDTH else HEAD
-        for layers in range(2, MOST_LAYERS + 1):
+        for layers in range(FEWEST_LAYERS, MOST_LAYERS + 1):
             yield _sized(width, layers, head, vocabulary, context)
         width += head
 
