@@ -17,7 +17,8 @@ STYLES = {"sharp under both": "bold red", "metric-induced": "yellow", "smooth": 
 def verdicts_table(rows: Sequence[Mapping[str, Any]], verdicts: Sequence[Mapping[str, Any]]) -> RenderableType:
     """A line per ability: exact match over nats per token for each size, the largest's on trained items, the verdict."""
     sizes = sorted({row["parameters"] for row in rows})
-    table = _table("ability", "mode")
+    table = _table()
+    table.add_column("ability, mode", no_wrap=True)
     for size in sizes:
         table.add_column(short(size), justify="right", no_wrap=True)
     table.add_column("train", justify="right")
@@ -27,7 +28,7 @@ def verdicts_table(rows: Sequence[Mapping[str, Any]], verdicts: Sequence[Mapping
         cells = [_cell([row for row in here if row["parameters"] == size]) for size in sizes]
         known = fmean(row["train_exact_match"] for row in here if row["parameters"] == sizes[-1])
         named = Text(plain(verdict["verdict"]), style=STYLES[verdict["verdict"]])
-        table.add_row(f"{verdict['ability']} {verdict['digits']}", verdict["mode"], *cells, f"{known:.2f}", named)
+        table.add_row(f"{verdict['ability']} {verdict['digits']}\n{verdict['mode']}", *cells, f"{known:.2f}", named)
     said = "exact match over nats per token, held-out items, means over seeds; train: the largest's on trained items"
     reasons = [
         Text(f"{each['ability']} {each['digits']} {each['mode']}: {plain(each['reason'])}", style="dim")
@@ -45,12 +46,15 @@ def effects_table(effects: Sequence[Mapping[str, Any]]) -> RenderableType:
     if not effects:
         return Group()
     sizes = sorted({effect["parameters"] for effect in effects})
-    table = _table("scratchpad - direct", *map(short, sizes))
+    table = _table("gain")
+    for size in sizes:
+        table.add_column(short(size), justify="right", no_wrap=True)
     for name, digits in dict.fromkeys((effect["ability"], effect["digits"]) for effect in effects):
         here = {each["parameters"]: each for each in effects if (each["ability"], each["digits"]) == (name, digits)}
-        cells = [f"{here[size]['gain']:+.2f} ({here[size]['low']:+.2f} {here[size]['high']:+.2f})" for size in sizes]
-        table.add_row(f"{name} {digits}", *cells)
-    return table
+        cells = ["\n".join(f"{here[size][key]:+.2f}" for key in ("gain", "low", "high")) for size in sizes]
+        table.add_row(f"{name} {digits}\n  from\n  to", *cells)
+    said = "exact match with the scratchpad less that without it, and its interval over seeds"
+    return Group(table, Text(said, style="dim"))
 
 
 def short(parameters: int) -> str:
