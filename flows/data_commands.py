@@ -1,4 +1,4 @@
-"""`espalier data add | label | list`: whose text is trained on, and whose preferences."""
+"""`espalier data add | label | list | look`: whose text is trained on, whose preferences, and what a file holds."""
 
 import sys
 from pathlib import Path
@@ -35,6 +35,25 @@ def label(path: str, *, corpus: str, replace: bool, as_json: bool) -> int:
 def list_corpora(*, as_json: bool) -> int:
     settings = load_settings()
     return _shown(list_sources(settings.home, checkout=settings.checkout), as_json=as_json)
+
+
+def look(path: str, *, format: str, as_json: bool) -> int:
+    """What conversations are in a file, a folder or an archive; nothing is kept."""
+    from tasks.conversations.read import read
+    from tasks.conversations.summary import summary
+
+    readings, passed_over = read(Path(path), format)
+    document = summary(readings, passed_over)
+    if as_json:
+        print_json(document)
+        return 0
+    from rich.console import Console
+
+    from flows.conversation_tables import look_tables
+
+    console = Console(file=sys.stdout, highlight=False)
+    console.print(look_tables(document, width=console.width))
+    return 0
 
 
 def _shown(found: dict[str, Any], *, as_json: bool) -> int:
