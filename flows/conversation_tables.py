@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len, set_cell_size
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -13,19 +14,20 @@ from rich.text import Text
 from flows.tables import WIDE, plain
 
 MOST_FILES, MOST_NAMES = 12, 10
+NUMBER_CELLS, FORMAT_CELLS, SHORTEST_NAME = 10, 24, 16
 MOST_LINES, MOST_CHARACTERS = 8, 480  # of a message in an example
 STYLES = {"assistant": "green", "rejected": "red", "tool": "magenta", "system": "yellow"}
 Record = Mapping[str, Any]
 
 
 def look_tables(document: Record, *, width: int = 80) -> RenderableType:
-    parts: list[RenderableType] = [Text(), _facts(document), _files(document, width)]
-    if document["dropped"]:
-        parts.append(_dropped(document))
+    parts: list[RenderableType] = [Text(), _facts(document)]
+    parts += [_files(document["files"], width)] if len(document["files"]) > 1 else []
+    parts += [_dropped(document)] if document["dropped"] else []
     for number, example in enumerate(document["examples"], start=1):
         parts += [Text(f"\nexample {number}: {plain(example['source'])}", style="bold"), _example(example)]
     said = "green: what an assistant would learn to say"
-    return Group(*parts, Padding(Text(said, style="dim"), (1, 0)))
+    return Group(*parts, Padding(Text(said, style="dim"), (1, 0, 0, 0)))
 
 
 def _facts(document: Record) -> Table:
@@ -34,8 +36,8 @@ def _facts(document: Record) -> Table:
     grid.add_column(overflow="fold")
     formats = {each["format"]: each for each in document["files"] if each["kept"]}
     grid.add_row("format", Text("\n".join(_format(each) for each in formats.values())))
-    what = "preference pairs" if document["pairs"] == document["kept"] else "conversations"
-    grid.add_row("kept", f"{document['kept']:,} {what} of {document['rows']:,} rows")
+    what = "preference pair" if document["pairs"] == document["kept"] else "conversation"
+    grid.add_row("kept", f"{counted(document['kept'], what)} of {counted(document['rows'], 'row')}")
     if document["repeated"]:
         grid.add_row("repeated", f"{document['repeated']:,} say the same as an earlier one; they are kept")
     for name, heading in (("turns", "turns"), ("prompt_characters", "prompt"), ("answer_characters", "answer")):
@@ -56,7 +58,7 @@ def _passed_over(files: Mapping[str, str]) -> list[str]:
     said = []
     for reason in dict.fromkeys(files.values()):
         names = [name for name, why in files.items() if why == reason]
-        which = plain(names[0]) if len(names) == 1 else f"{len(names)} files, {plain(names[0])} the first"
+        which = plain(names[0]) if len(names) == 1 else f"{len(names):,} files, {plain(names[0])} the first"
         said.append(f"{which}: {plain(reason)}")
     return said[:MOST_NAMES] + ([f"and {len(said) - MOST_NAMES} more"] if len(said) > MOST_NAMES else [])
 
@@ -70,10 +72,10 @@ def _format(file: Record) -> str:
 
 def _spread(spread: Record, unit: str) -> str:
     """ "2", or "median 31 characters, 2 to 140" """
-    count = f" {unit}" + "s" * (spread["median"] != 1) if unit else ""
+    middle = counted(round(spread["median"]), unit) if unit else f"{spread['median']:,.0f}"
     if spread["least"] == spread["most"]:
-        return f"{spread['least']:,}{count}"
-    return f"median {spread['median']:,.0f}{count}, {spread['least']:,} to {spread['most']:,}"
+        return middle
+    return f"median {middle}, {spread['least']:,} to {spread['most']:,}"
 
 
 def _named(counts: Mapping[str, int]) -> str:
@@ -82,28 +84,36 @@ def _named(counts: Mapping[str, int]) -> str:
     return shown + (f" and {len(counts) - MOST_NAMES} more" if len(counts) > MOST_NAMES else "")
 
 
-def _files(document: Record, width: int) -> RenderableType:
-    """A line a file where there are several."""
-    files: Sequence[Record] = document["files"]
-    if len(files) == 1:
-        return Text()
+def _files(files: Sequence[Record], width: int) -> RenderableType:
+    """A line a file; a name that is too long gives up its middle."""
     headings = ["kept", "dropped", "prompt", "answer"]
     headings[2:2] = ["turns"] if width >= WIDE else []
-    formats = [each["format"] for each in files]
-    columns = ("file", "format") if len(set(formats)) > 1 else ("file",)
+    columns = ("file", "format") if len({each["format"] for each in files}) > 1 else ("file",)
+    room = width - sum(NUMBER_CELLS for _ in headings) - FORMAT_CELLS * (len(columns) - 1)
     table = _table(*columns, numbers=headings)
-    for column in table.columns[: len(columns)]:
-        column.no_wrap, column.overflow = True, "ellipsis"
     for each in files[:MOST_FILES]:
+        names = [Text(_fitted(plain(each["file"]), max(room, SHORTEST_NAME)), style="bold"), each["format"]]
         numbers = [f"{each['kept']:,}", f"{each['rows'] - each['kept']:,}"]
         numbers += [_median(each["turns"])] if width >= WIDE else []
         numbers += [_median(each["prompt_characters"]), _median(each["answer_characters"])]
-        table.add_row(
-            Text(plain(each["file"]), style="bold"), *([each["format"]] if len(columns) > 1 else []), *numbers
-        )
+        table.add_row(*names[: len(columns)], *numbers)
     if len(files) > MOST_FILES:
-        table.add_row(f"and {len(files) - MOST_FILES} more files")
+        table.add_row(f"and {counted(len(files) - MOST_FILES, 'more file')}")
     return table
+
+
+def _fitted(name: str, cells: int) -> str:
+    """ "task126_scan_structured.head400.json" -> "task126_sca…00.json" """
+    if cell_len(name) <= cells:
+        return name
+    head = set_cell_size(name, cells // 2)
+    tail = set_cell_size(name[::-1], cells - cells // 2 - 1)[::-1]
+    return f"{head}…{tail}"
+
+
+def counted(number: int, what: str) -> str:
+    """(1, "row") -> 1 row; (1200, "row") -> 1,200 rows"""
+    return f"{number:,} {what}" + "s" * (number != 1)
 
 
 def _median(spread: Record | None) -> str:

@@ -22,10 +22,18 @@ ROLES = {
 }  # fmt: skip
 
 
+def kind_of(value: object) -> str:
+    """What JSON calls it."""
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value)
+    named = {str: "a text", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    return named.get(type(value), type(value).__name__)
+
+
 def fields_of(row: object) -> Fields:
     """{"Definition": …} -> {"definition": …}; BadRow for what is no object."""
     if not isinstance(row, Mapping):
-        raise BadRow("not an object", type(row).__name__)
+        raise BadRow("not an object", kind_of(row))
     return {str(name).strip().lower(): value for name, value in row.items()}
 
 
@@ -44,7 +52,7 @@ def text(fields: Fields, names: Sequence[str]) -> str:
             return said
         if isinstance(said, int | float) and not isinstance(said, bool):
             return str(said)
-    raise BadRow(f"a field that is not a text ({names[0]})", type(given[0]).__name__)
+    raise BadRow(f"a field that is not a text ({names[0]})", kind_of(given[0]))
 
 
 def _first(values: list[Any]) -> str | None:
@@ -77,7 +85,7 @@ def messages(value: object) -> tuple[Message, ...]:
     if isinstance(value, str):
         value = _parsed(value)
     if not isinstance(value, list):
-        raise BadRow("a field that is not a list of messages", type(value).__name__)
+        raise BadRow("a field that is not a list of messages", kind_of(value))
     return tuple(_message(each) for each in value)
 
 
@@ -115,7 +123,7 @@ def _content(content: object) -> str:
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
-        raise BadRow("a message that is not a text", type(content).__name__)
+        raise BadRow("a message that is not a text", kind_of(content))
     parts = [part if isinstance(part, str) else _part(part) for part in content]
     return "".join(parts)
 

@@ -32,7 +32,11 @@ def opened(path: Path, columns: Collection[str]) -> Iterator[Opened | Refusal]:
     ValueError when nothing is there.
     """
     source = Source(path=str(path.expanduser().absolute()), name=plain_name(path))
-    for name, file in list_files(source, Path.cwd()):
+    try:
+        files = list_files(source, Path.cwd())
+    except ValueError as error:
+        raise ValueError(f"{path}: there is no such file; name a file, a folder or a glob") from error
+    for name, file in files:
         with file.open("rb") as stream:
             if not is_archive(name):
                 yield _opened(Member(name=name, stream=stream), file, columns)

@@ -8,7 +8,16 @@ from pathlib import Path, PurePosixPath
 
 from tasks.conversations import induction
 from tasks.conversations.conversation import BadRow, Conversation, check
-from tasks.conversations.fields import CATEGORY_NAMES, ID_NAMES, TASK_NAMES, Fields, fields_of, name_of, objects
+from tasks.conversations.fields import (
+    CATEGORY_NAMES,
+    ID_NAMES,
+    TASK_NAMES,
+    Fields,
+    fields_of,
+    kind_of,
+    name_of,
+    objects,
+)
 from tasks.conversations.format import File, Format, Item
 from tasks.conversations.formats import COLUMNS, FORMATS, labels_in
 from tasks.conversations.opening import Opened, opened
@@ -188,16 +197,12 @@ def _unknown(rows: Placed, looked_at: Sequence[Item]) -> str:
         (place, refusal) = rows[0]
         said = f"{refusal.reason} ({refusal.detail})" if isinstance(refusal, Refusal) else ""
         return f"{place + ': ' if place else ''}{said}; mend it, or write one JSON object a line"
-    fields = ", ".join(_fields_in(rows)) or _kind(looked_at[0])
+    fields = ", ".join(_fields_in(rows)) or kind_of(looked_at[0])
     place = next(place for place, row in rows if not isinstance(row, Refusal))
     return (
         f"{place + ': ' if place else ''}no known format in {fields}; name one with --format "
         f"({', '.join(each.name for each in FORMATS)}), or rename its fields, for example to instruction and output"
     )
-
-
-def _kind(value: object) -> str:
-    return "a text" if isinstance(value, str) else "an object" if isinstance(value, dict) else "a number"
 
 
 def _nothing(path: Path, found: Sequence[Reading], passed_over: dict[str, str]) -> str:
