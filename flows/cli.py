@@ -154,10 +154,19 @@ def _data_commands(commands: Any) -> None:
     look.add_argument(
         "path", help="a file, a folder or a glob: JSON, JSON lines, Parquet, CSV or TSV, also in gzip, zip or tar"
     )
-    look.add_argument(
-        "--format", default="", metavar="NAME",
-        help="read it as this format, for example alpaca (default: guessed from the fields; `--format ?` lists all)",
+    instruct = _add(
+        verbs, "instruct", data_instruct, "give conversations to instruction tuning",
+        "espalier data instruct alpaca_data.json",
     )  # fmt: skip
+    instruct.add_argument("path", help="what `espalier data look` reads; only the assistant's turns are learned")
+    instruct.add_argument("--corpus", default="default", help="which corpus of params.yaml (default: default)")
+    instruct.add_argument("--replace", action="store_true", help="take the place of earlier ones, not join them")
+    for command in (look, instruct):
+        command.add_argument(
+            "--format", default="", metavar="NAME",
+            help="read it as this format, for example alpaca (default: guessed from the fields; `--format ?` lists all)",
+        )  # fmt: skip
+    _json(instruct, '{"conversations": PATH, "in_all": N, "dropped": N, "left_out": {REASON: N}}')
     _json(look, '{"rows", "kept", "dropped": {REASON: N}, "turns", "files": [...], "examples": [...], ...}')
     listing = _add(verbs, "list", data_list, "list the sources of every corpus", "espalier data list")
     for command in (add, listing):
@@ -413,6 +422,14 @@ def data_look(options: argparse.Namespace) -> int:
     from flows.data_commands import look
 
     return look(options.path, format=options.format, as_json=options.json)
+
+
+def data_instruct(options: argparse.Namespace) -> int:
+    from flows.data_commands import instruct
+
+    return instruct(
+        options.path, format=options.format, corpus=options.corpus, replace=options.replace, as_json=options.json
+    )
 
 
 def data_list(options: argparse.Namespace) -> int:

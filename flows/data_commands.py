@@ -1,11 +1,11 @@
-"""`espalier data add | label | list | look`: whose text is trained on, whose preferences, and what a file holds."""
+"""`espalier data add | label | instruct | list | look`: whose text, preferences and conversations are learned from."""
 
 import sys
 from pathlib import Path
 from typing import Any
 
 from flows.cli import print_json
-from infra.settings import load_settings, prepare
+from infra.settings import Settings, load_settings, prepare
 from tasks.alignment.human_labels import add_labels
 from tasks.corpus.corpora import add_source, list_sources
 
@@ -21,15 +21,42 @@ def add(path: str, *, corpus: str, replace: bool, as_json: bool) -> int:
 def label(path: str, *, corpus: str, replace: bool, as_json: bool) -> int:
     settings = load_settings()
     prepare(settings)
-    known = list_sources(settings.home, checkout=settings.checkout)["corpora"]
-    if corpus not in known:
-        raise ValueError(f"{corpus}: params.yaml names no such data set; it names {', '.join(known)}")
+    _refuse_unknown(settings, corpus)
     file, pairs = add_labels(settings.home, Path(path), corpus, replace=replace)
     if as_json:
         print_json({"labels": str(file), "pairs": pairs})
         return 0
     sys.stdout.write(f"{corpus}: {pairs} in all, in {file}\nThe next `espalier run` trains the reward model on them.\n")
     return 0
+
+
+def instruct(path: str, *, format: str, corpus: str, replace: bool, as_json: bool) -> int:
+    from tasks.conversations.kept import keep
+    from tasks.conversations.read import read
+
+    settings = load_settings()
+    prepare(settings)
+    _refuse_unknown(settings, corpus)
+    readings, _ = read(Path(path), format)
+    found = [each for reading in readings for each in reading.conversations]
+    file, count, left_out = keep(settings.home, corpus, found, replace=replace)
+    dropped = sum(reading.rows for reading in readings) - len(found)
+    if as_json:
+        print_json({"conversations": str(file), "in_all": count, "dropped": dropped, "left_out": left_out})
+        return 0
+    sys.stdout.write(f"{corpus}: {count:,} conversations in all, in {file}\n")
+    if dropped:
+        sys.stdout.write(f"{dropped:,} rows are no conversation: `espalier data look {path}` says why\n")
+    for reason, number in left_out.items():
+        sys.stdout.write(f"{number:,} left out: {reason}\n")
+    sys.stdout.write("The next `espalier run` learns them beside its own items; without that file it does not.\n")
+    return 0
+
+
+def _refuse_unknown(settings: Settings, corpus: str) -> None:
+    known = list_sources(settings.home, checkout=settings.checkout)["corpora"]
+    if corpus not in known:
+        raise ValueError(f"{corpus}: params.yaml names no such data set; it names {', '.join(known)}")
 
 
 def list_corpora(*, as_json: bool) -> int:

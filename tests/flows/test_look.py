@@ -109,3 +109,17 @@ def test_wrong_use_is_one_sentence_and_status_2(said: Said, tmp_path: Path) -> N
         status, out, err = said(*arguments)
         assert (status, out, err.count("\n")) == (2, "", 1)
         assert err.startswith("espalier: ")
+
+
+def test_conversations_are_given_to_instruction_tuning(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ESPALIER_CHECKOUT", str(workspace))
+    path = lines(tmp_path / "a.jsonl", CONVERSATION, SHORT, SHORT, BAD)
+    assert main(["data", "instruct", str(path), "--corpus", "tiny", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    file = workspace / ".espalier" / "conversations" / "tiny.jsonl"
+    assert document == {"conversations": str(file), "in_all": 2, "dropped": 1, "left_out": {"said before": 1}}
+    assert len(file.read_text(encoding="utf-8").splitlines()) == 2
+    assert main(["data", "instruct", str(path), "--corpus", "none"]) == 2
+    assert "params.yaml names no such data set" in capsys.readouterr().err
