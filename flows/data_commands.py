@@ -1,6 +1,7 @@
 """`espalier data add | label | instruct | list | look`: whose text, preferences and conversations are learned from."""
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ from flows.cli import print_json
 from infra.settings import Settings, load_settings, prepare
 from tasks.alignment.human_labels import add_labels
 from tasks.corpus.corpora import add_source, list_sources
+
+QUIET_SECONDS = 2.0
 
 
 def add(path: str, *, corpus: str, replace: bool, as_json: bool) -> int:
@@ -32,12 +35,11 @@ def label(path: str, *, corpus: str, replace: bool, as_json: bool) -> int:
 
 def instruct(path: str, *, format: str, corpus: str, replace: bool, as_json: bool) -> int:
     from tasks.conversations.kept import keep
-    from tasks.conversations.read import read
 
     settings = load_settings()
     prepare(settings)
     _refuse_unknown(settings, corpus)
-    readings, _ = read(Path(path), format)
+    readings, _ = _read(path, format)
     found = [each for reading in readings for each in reading.conversations]
     file, count, left_out = keep(settings.home, corpus, found, replace=replace)
     dropped = sum(reading.rows for reading in readings) - len(found)
@@ -53,6 +55,23 @@ def instruct(path: str, *, format: str, corpus: str, replace: bool, as_json: boo
     return 0
 
 
+def _read(path: str, format: str) -> Any:
+    """What `tasks.conversations.read` finds; on standard error how far it is, where it takes longer than a moment."""
+    from flows.display import Display
+    from tasks.conversations.read import read
+
+    display, began = Display(), time.monotonic()
+
+    def progress(share: float) -> None:
+        if time.monotonic() - began > QUIET_SECONDS:
+            display.progress("reading", min(99, int(100 * share)), 100)
+
+    try:
+        return read(Path(path), format, progress)
+    finally:
+        display.close()
+
+
 def _refuse_unknown(settings: Settings, corpus: str) -> None:
     known = list_sources(settings.home, checkout=settings.checkout)["corpora"]
     if corpus not in known:
@@ -66,10 +85,9 @@ def list_corpora(*, as_json: bool) -> int:
 
 def look(path: str, *, format: str, as_json: bool) -> int:
     """What conversations are in a file, a folder or an archive; nothing is kept."""
-    from tasks.conversations.read import read
     from tasks.conversations.summary import summary
 
-    readings, passed_over = read(Path(path), format)
+    readings, passed_over = _read(path, format)
     document = summary(readings, passed_over)
     if as_json:
         print_json(document)

@@ -55,7 +55,11 @@ def instruct(recipe: str, key: str) -> Outcome:
         "instructions": given["instructions"]["path"],
         "max_answer_tokens": answer_tokens(session),
     }
-    return train_and_judge(session, WHAT, given, {}, arguments)
+    outcome = train_and_judge(session, WHAT, given, {}, arguments)
+    dialogues, dropped = (int(outcome["training"][name]) for name in ("dialogues", "dropped"))
+    if dropped:
+        session.display.note(f"instruct: {dropped:,} of {dialogues + dropped:,} dialogues are longer than the context")
+    return outcome
 
 
 def answer_tokens(session: Session) -> int:

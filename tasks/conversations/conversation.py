@@ -15,11 +15,7 @@ _OUT_OF_TURN = {
     (SYSTEM, ASSISTANT): "begins with the assistant",
     (TOOL, USER): "a tool's result that the assistant does not answer",
 }
-_EMPTY = {
-    SYSTEM: "an empty system message",
-    USER: "an empty user turn",
-    ASSISTANT: "an empty answer",
-}  # a result may be
+_EMPTY = {SYSTEM: "an empty system message", USER: "an empty user turn", ASSISTANT: "an empty answer"}
 _SYSTEM_LATER, _TOOL_UNASKED = "a system message that is not the first", "a tool's result that nobody asked for"
 
 
@@ -86,7 +82,8 @@ def check_turns(messages: Sequence[Message]) -> None:
     if before != ASSISTANT:
         raise BadRow("ends with the user" if before == USER else "ends with a tool's result")
     for message in messages:
-        if not message.content.strip() and not message.tool_calls and message.role in _EMPTY:
+        says_nothing = not message.content.strip() and not message.tool_calls
+        if says_nothing and message.role in _EMPTY:  # a tool's result may be empty
             raise BadRow(_EMPTY[message.role])
         check_text("a message", message.content)
 

@@ -1,6 +1,7 @@
 """A row's fields by the names that public data sets give them, whatever their capitals; texts, and lists of messages."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,19 +32,28 @@ def kind_of(value: object) -> str:
 
 
 def fields_of(row: object) -> Fields:
-    """{"Definition": …} -> {"definition": …}; BadRow for what is no object."""
+    """{"Definition": …, "URL": null} -> {"definition": …}; BadRow for what is no object.
+
+    Null is left out: a Parquet file of mixed rows has all names in every row. So is NaN, which pandas writes for it.
+    """
     if not isinstance(row, Mapping):
         raise BadRow("not an object", kind_of(row))
-    return {str(name).strip().lower(): value for name, value in row.items()}
+    given = {str(name).strip().lower(): value for name, value in row.items() if value is not None}
+    return {name: value for name, value in given.items() if not (isinstance(value, float) and math.isnan(value))}
 
 
 def has(fields: Fields, names: Sequence[str]) -> bool:
-    return any(fields.get(name) is not None for name in names)
+    return any(name in fields for name in names)
+
+
+def first_of(fields: Fields, names: Sequence[str]) -> Any:
+    """What stands under the first of the names that is there, or None."""
+    return next((fields[name] for name in names if name in fields), None)
 
 
 def text(fields: Fields, names: Sequence[str]) -> str:
     """The first of the named fields that holds a text; a number is one, of a list of right answers the first is."""
-    given = [fields[name] for name in names if fields.get(name) is not None]
+    given = [fields[name] for name in names if name in fields]
     if not given:
         raise BadRow(f"a missing field ({' or '.join(names[:2])})")
     for value in given:
@@ -91,7 +101,7 @@ def messages(value: object) -> tuple[Message, ...]:
 
 def _message(value: object) -> Message:
     fields = fields_of(value)
-    spoken = _given(fields, "role", "from")
+    spoken = first_of(fields, ("role", "from"))
     if spoken is None:
         raise BadRow("a message without a role")
     role = ROLES.get(str(spoken).strip().lower())
@@ -100,7 +110,7 @@ def _message(value: object) -> Message:
     calls = fields.get("tool_calls") or ()
     if not isinstance(calls, list | tuple) or not all(isinstance(call, Mapping) for call in calls):
         raise BadRow("tool calls that are not a list of objects")
-    content = _given(fields, "content", "value")
+    content = first_of(fields, ("content", "value"))
     if content is None and not calls:
         raise BadRow("a message without a text")
     return Message(
@@ -109,11 +119,6 @@ def _message(value: object) -> Message:
         tool_calls=tuple(calls),
         tool_call_id=str(fields.get("tool_call_id") or ""),
     )
-
-
-def _given(fields: Fields, *names: str) -> object:
-    """The first that is there: a Parquet file of mixed messages has all names, and None under those a message lacks."""
-    return next((fields[name] for name in names if fields.get(name) is not None), None)
 
 
 def _content(content: object) -> str:

@@ -11,8 +11,8 @@ from tasks.conversations.conversation import BadRow
 from tasks.conversations.fields import (
     SYSTEM_NAMES,
     TURN_LISTS,
-    Fields,
     fields_of,
+    first_of,
     has,
     messages,
     system_messages,
@@ -27,6 +27,7 @@ MOST_OPTIONS = 20
 INSTRUCTION, PROMPT, COMPLETION = ("instruction",), ("prompt",), ("completion", "response", "answer", "output")
 INPUTS, TARGETS = ("inputs", "inputs_pretokenized", "input"), ("targets", "targets_pretokenized", "target", "output")
 QUESTION, ANSWER, CONTEXT = ("question",), ("answer", "response", "output"), ("context",)
+RATIONALE = ("rationale", "chain_of_thought", "cot")
 
 
 def _pair(name: str, question: Sequence[str], more: Sequence[str], answer: Sequence[str]) -> Format:
@@ -44,15 +45,11 @@ def _pair(name: str, question: Sequence[str], more: Sequence[str], answer: Seque
     return Format(name=name, fits=fits, make=make)
 
 
-def _turn_list(fields: Fields) -> object:
-    return next((fields[name] for name in TURN_LISTS if fields.get(name) is not None), None)
-
-
 def _fits_turns(speaker: str) -> Callable[[Item], bool]:
     """Whether a row has a list of messages whose speakers stand under this name."""
 
     def fits(row: Item) -> bool:
-        turns = _turn_list(fields_of(row))
+        turns = first_of(fields_of(row), TURN_LISTS)
         if isinstance(turns, str):  # CSV and some Parquet files hold it as JSON
             return f'"{speaker}"' in turns
         return isinstance(turns, list) and any(
@@ -66,7 +63,7 @@ def _turns(row: Item, _: File) -> Made:
     fields = fields_of(row)
     if not has(fields, TURN_LISTS):
         raise BadRow(f"a missing field ({' or '.join(TURN_LISTS[:2])})")
-    return (*system_messages(fields), *messages(_turn_list(fields))), ""
+    return (*system_messages(fields), *messages(first_of(fields, TURN_LISTS))), ""
 
 
 def _fits_gsm8k(row: Item) -> bool:
@@ -86,18 +83,30 @@ def _gsm8k(row: Item, file: File) -> Made:
     return asked(text(fields, QUESTION), gsm8k.without_annotations(answer))
 
 
-def _are_cells(row: Item) -> bool:
-    return isinstance(row, list) and len(row) == 3 and all(isinstance(cell, str) for cell in row)
+def _reasoned(row: Item) -> tuple[str, str, str] | None:
+    """(question, answer, rationale): the three cells of FLAN's files, whose line ends are escaped, or fields so named."""
+    if isinstance(row, list):
+        cells = [cell.replace("\\n", "\n").strip() for cell in row if isinstance(cell, str)]
+        return (cells[0], cells[1], cells[2]) if len(cells) == len(row) == 3 else None
+    fields = fields_of(row)
+    if not all(has(fields, names) for names in (QUESTION, ANSWER, RATIONALE)):
+        return None
+    return text(fields, QUESTION), text(fields, ANSWER), text(fields, RATIONALE)
+
+
+def _fits_reasoned(row: Item) -> bool:
+    return _reasoned(row) is not None
 
 
 def _chain_of_thought(row: Item, _: File) -> Made:
     """The rationale comes before the answer, as in FLAN's own templates: "… The answer is 72." """
-    if not _are_cells(row):
-        raise BadRow("not three cells: question, answer, rationale")
-    question, answer, rationale = (cell.replace("\\n", "\n").strip() for cell in row)
-    if not answer:
+    found = _reasoned(row)
+    if found is None:
+        raise BadRow("not question, answer and rationale")
+    question, answer, rationale = found
+    if not answer.strip():
         raise BadRow("an empty answer")
-    if not rationale:
+    if not rationale.strip():
         raise BadRow("an empty rationale")
     return asked(question, f"{rationale}\nThe answer is {answer}.")
 
@@ -156,10 +165,10 @@ def _induced(row: Item, file: File) -> Made:
 
 
 FORMATS: tuple[Format, ...] = (
-    Format(name="openai", fits=_fits_turns("role"), make=_turns),
-    Format(name="sharegpt", fits=_fits_turns("from"), make=_turns),
     Format(name="hh-rlhf", fits=preferences.fits_transcripts, make=preferences.pair_of_transcripts),
     Format(name="preferences", fits=preferences.fits_pair, make=preferences.pair),
+    Format(name="openai", fits=_fits_turns("role"), make=_turns),
+    Format(name="sharegpt", fits=_fits_turns("from"), make=_turns),
     Format(name="natural-instructions", fits=_fits_instances, make=_instance, items=_instances, named_by_file=True),
     Format(
         name="instruction-induction", fits=induction.fits, make=_induced, items=induction.examples, named_by_file=True
@@ -167,15 +176,15 @@ FORMATS: tuple[Format, ...] = (
     Format(name="gsm8k", fits=_fits_gsm8k, make=_gsm8k),
     _pair("dolly", INSTRUCTION, CONTEXT, ("response",)),
     _pair("alpaca", INSTRUCTION, ("input",), ("output",)),
+    Format(name="flan-cot", fits=_fits_reasoned, make=_chain_of_thought, named_by_file=True),
     _pair("prompt-completion", PROMPT, (), COMPLETION),
     _pair("question-answer", QUESTION, CONTEXT, ANSWER),
     _pair("inputs-targets", INPUTS, (), TARGETS),
     Format(name="labelled", fits=_fits_labelled, make=_labelled),
-    Format(name="flan-cot", fits=_are_cells, make=_chain_of_thought, named_by_file=True),
 )
 
 _NAMES = (
     SYSTEM_NAMES, TURN_LISTS, LABEL, LABELLED_TEXT, CHOSEN, REJECTED, INSTRUCTION, PROMPT, COMPLETION, INPUTS, TARGETS,
-    QUESTION, ANSWER, CONTEXT,
+    QUESTION, ANSWER, CONTEXT, RATIONALE,
 )  # fmt: skip
 COLUMNS = frozenset(name for names in _NAMES for name in names)  # what the first line of a table may name

@@ -2,9 +2,11 @@
 
 import csv
 import io
-from collections.abc import Collection, Iterable, Iterator
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from functools import partial
+from itertools import accumulate, chain
 from pathlib import Path
 
 from tasks.corpus.archives import ArchiveLimit, BrokenArchive, Member, is_archive, members, suffix_of
@@ -19,11 +21,15 @@ FEWEST_NAMES = 2  # a first line with so many names that are known is a header
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """A file, or a member of an archive, with its rows: (place, value), (place, cells) or (place, Refusal)."""
+    """A file, or a member of an archive, with its rows: (place, value), (place, cells) or (place, Refusal).
+
+    `share` says how much of all the files has been read, 0 to 1.
+    """
 
     name: str
     path: Path
     rows: Rows
+    share: Callable[[], float]
 
 
 def opened(path: Path, columns: Collection[str]) -> Iterator[Opened | Refusal]:
@@ -36,19 +42,28 @@ def opened(path: Path, columns: Collection[str]) -> Iterator[Opened | Refusal]:
         files = list_files(source, Path.cwd())
     except ValueError as error:
         raise ValueError(f"{path}: there is no such file; name a file, a folder or a glob") from error
-    for name, file in files:
+    sizes = [file.stat().st_size for _, file in files]
+    for (name, file), before in zip(files, accumulate(sizes, initial=0), strict=False):
+        if not os.access(file, os.R_OK):
+            yield Refusal(id=name, text="", reason="may not be read")
+            continue
         with file.open("rb") as stream:
+            share = partial(_share, stream, before, max(1, sum(sizes)))
             if not is_archive(name):
-                yield _opened(Member(name=name, stream=stream), file, columns)
+                yield _opened(Member(name=name, stream=stream), file, columns, share)
                 continue
             for member in members(name, stream, file.stat().st_size, LIMITS):
-                yield member if isinstance(member, Refusal) else _opened(member, file, columns)
+                yield member if isinstance(member, Refusal) else _opened(member, file, columns, share)
 
 
-def _opened(member: Member, file: Path, columns: Collection[str]) -> Opened | Refusal:
+def _share(stream: io.BufferedReader, before: int, all_bytes: int) -> float:
+    return (before + stream.tell()) / all_bytes
+
+
+def _opened(member: Member, file: Path, columns: Collection[str], share: Callable[[], float]) -> Opened | Refusal:
     if suffix_of(member.name) not in (*ROW_FILES, *TABLES):
         return Refusal(id=member.name, text="", reason="not .json, .jsonl, .parquet, .csv or .tsv")
-    return Opened(name=member.name, path=file, rows=_guarded(member, columns))
+    return Opened(name=member.name, path=file, rows=_guarded(member, columns), share=share)
 
 
 def _guarded(member: Member, columns: Collection[str]) -> Rows:
@@ -70,28 +85,34 @@ def _table_rows(member: Member, columns: Collection[str]) -> Rows:
     first = lines.readline()
     mark = max(",;\t", key=first.count) if suffix_of(member.name) == ".csv" else "\t"
     names = [name.strip() for name in next(csv.reader([first], delimiter=mark), [])]
-    if len({name.lower() for name in names} & set(columns)) >= FEWEST_NAMES:
-        yield from _named_cells(member.name, lines, mark, names)
-    else:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if len({name.lower() for name in names} & set(columns)) < FEWEST_NAMES:
         for number, line in enumerate(chain([first], lines), start=1):
             if line.strip():
                 yield f"line {number}", line.rstrip("\r\n").split(mark)
+    elif twice is not None:
+        yield "line 1", Refusal(id=member.name, text="", reason="a column that is named twice", detail=twice)
+    else:
+        yield from _named_cells(member.name, lines, mark, names)
     lines.detach()
 
 
 def _named_cells(name: str, lines: Iterable[str], mark: str, names: list[str]) -> Rows:
-    reader = csv.reader(lines, delimiter=mark, strict=True)  # strict: a stray quotation mark swallows no further lines
+    reader = csv.reader(lines, delimiter=mark, strict=True)  # strict: a stray quotation mark swallows nothing unseen
     while True:
-        place = f"line {reader.line_num + 2}"  # the header is the first
+        before = reader.line_num + 1  # the header is the first
+        reason = ""
+        cells: list[str] | None = []
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            yield place, Refusal(id=name, text="", reason="a broken line of the table", detail=str(error))
-            continue
+            reason = str(error)
         if cells is None:
             return
+        last = reader.line_num + 1
+        place = f"line {before + 1}" + (f" to {last}" if reason and last > before + 1 else "")
         if len(cells) == len(names):
             yield place, dict(zip(names, cells, strict=True))
-        elif cells:
-            detail = f"{len(cells)} cells, and the first line names {len(names)}"
-            yield place, Refusal(id=name, text="", reason="a broken line of the table", detail=detail)
+        elif cells or reason:
+            reason = reason or f"{len(cells)} cells, and the first line names {len(names)}"
+            yield place, Refusal(id=name, text="", reason="a broken line of the table", detail=reason)

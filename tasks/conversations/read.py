@@ -2,7 +2,7 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -14,6 +14,7 @@ from tasks.conversations.fields import (
     TASK_NAMES,
     Fields,
     fields_of,
+    first_of,
     kind_of,
     name_of,
     objects,
@@ -24,8 +25,10 @@ from tasks.conversations.opening import Opened, opened
 from tasks.corpus.sources import Refusal
 
 LOOKED_AT = 100  # rows, to guess a format by
+TOLD_EVERY = 5000  # rows, of the progress
 _SHOWN_FIELDS = 12
 
+Progress = Callable[[float], None]
 Placed = Sequence[tuple[str, object]]  # rows with their places
 
 
@@ -55,10 +58,11 @@ class Reading:
         return len(self.conversations) + sum(each.rows for each in self.dropped.values())
 
 
-def read(path: Path, format: str = "") -> tuple[list[Reading], dict[str, str]]:
+def read(path: Path, format: str = "", progress: Progress = lambda _: None) -> tuple[list[Reading], dict[str, str]]:
     """Every file at a path, a folder or a glob: (what was read, {a file that was passed over: why}).
 
-    ValueError in one sentence when no conversation comes of it.
+    `progress` is told now and then which share of all bytes is read. ValueError in one sentence when no conversation
+    comes of it.
     """
     named = format_named(format) if format else None
     found: list[Reading] = []
@@ -68,7 +72,7 @@ def read(path: Path, format: str = "") -> tuple[list[Reading], dict[str, str]]:
             passed_over[each.id] = f"{each.reason} ({each.detail})" if each.detail else each.reason
             continue
         try:
-            found.append(_reading(each, named))
+            found.append(_reading(each, named, progress))
         except ValueError as error:
             passed_over[each.name] = str(error)
     if not any(reading.conversations for reading in found):
@@ -85,8 +89,12 @@ def format_named(name: str) -> Format:
     return known[name]
 
 
-def _reading(file: Opened, named: Format | None) -> Reading:
-    rows = list(file.rows)
+def _reading(file: Opened, named: Format | None, progress: Progress) -> Reading:
+    rows = []
+    for row in file.rows:
+        rows.append(row)
+        if len(rows) % TOLD_EVERY == 0:
+            progress(file.share())
     fitting = [named] if named else guess(rows)
     told = _context(file, fitting[0], rows)
     kept: list[Conversation] = []
@@ -175,8 +183,8 @@ def _conversation(place: str, format: Format, told: File, item: Item) -> Convers
 
 def _source(place: str, fields: Fields) -> str:
     """The row's own id in its place where it has one."""
-    id = next((fields[name] for name in ID_NAMES if isinstance(fields.get(name), str | int)), None)
-    return place if id is None else f"{place} ({id})"
+    id = first_of(fields, ID_NAMES)
+    return f"{place} ({id})" if isinstance(id, str | int) else place
 
 
 def _fields_in(rows: Placed) -> tuple[str, ...]:

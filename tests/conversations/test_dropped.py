@@ -65,6 +65,7 @@ FAULTY: dict[str, tuple[Any, Any, str]] = {
     "no object": (GOOD, 5, "not an object"),
     "field missing": (GOOD, {"instruction": "Greet."}, "a missing field (output)"),
     "field null": (GOOD, {"instruction": "Greet.", "output": None}, "a missing field (output)"),
+    "field NaN": (GOOD, '{"instruction": "Greet.", "output": NaN}', "a missing field (output)"),
     "field of another kind": (GOOD, {"instruction": "Greet.", "output": {"a": 1}}, "a field that is not a text (output)"),
     "broken line": (GOOD, '{"instruction": "Gre', "invalid JSON"),
     "Latin-1": (GOOD, b'{"instruction": "caf\xe9"}', "invalid encoding"),
@@ -85,11 +86,12 @@ FAULTY: dict[str, tuple[Any, Any, str]] = {
     "no items": (
         {"examples": {"1": {"input": "a", "output": "b"}}}, {"examples": {"1": {"concept": "a"}}}, "a missing field (items)",
     ),
-    "two cells": (COT, "Why?\tso\n", "not three cells: question, answer, rationale"),
+    "two cells": (COT, "Why?\tso\n", "not question, answer and rationale"),
     "no rationale": (COT, "Why?\tso\t\n", "an empty rationale"),
     "no answer": (COT, "Why?\t\tso\n", "an empty answer"),
     "fewer cells": ("text\tlabel\ngood\t1\n", "bad\n", "a broken line of the table"),
     "stray quotation mark": ("text\tlabel\ngood\t1\n", '"bad" film\t0\n', "a broken line of the table"),
+    "unclosed quotation mark": ("text\tlabel\ngood\t1\n", '"bad\t0\n', "a broken line of the table"),
     "empty text": ("text\tlabel\ngood\t1\n", " \t0\n", "an empty user turn"),
     "empty label": ("text\tlabel\ngood\t1\n", "bad\t\n", "an empty answer"),
 }  # fmt: skip
@@ -134,6 +136,7 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "no gzip": ("a.jsonl.gz", b"\x1f\x8b but no more", "broken archive"),
     "no zip": ("a.zip", b"PK\x03\x04 but no more", "a.zip: broken archive"),
     "no Parquet": ("a.parquet", b"PAR1 and nothing else", "a.parquet: broken Parquet"),
+    "a column twice": ("a.csv", b"prompt,completion,prompt\na,b,c\n", "a.csv, line 1: a column that is named twice (prompt)"),
     "wordings alone": ("annotations.x.json", b'{"annotations": ["Do."]}', "wordings of a task; they are read with"),
 }  # fmt: skip
 
@@ -156,7 +159,7 @@ def test_a_path_without_a_file_and_a_format_without_a_meaning_are_refused(tmp_pa
         read(tmp_path / "none.json")
     with pytest.raises(ValueError, match="alpacca: no such format; did you mean alpaca"):
         read(tmp_path, "alpacca")
-    with pytest.raises(ValueError, match="there are openai, sharegpt, hh-rlhf"):
+    with pytest.raises(ValueError, match="there are hh-rlhf, preferences, openai"):
         read(tmp_path, "?")
 
 

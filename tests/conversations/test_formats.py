@@ -81,6 +81,10 @@ WRITTEN: dict[str, tuple[str, str, Any, list[list[tuple[str, str]]]]] = {
         "flan-cot", "cot_train.tsv", '"It is true."\\nIs it?\tyes\tIt is said so.\n',
         [[("u", '"It is true."\nIs it?'), ("a", "It is said so.\nThe answer is yes.")]],
     ),
+    "chain of thought in fields": (
+        "flan-cot", "cot.jsonl", [{"question": "Is it?", "answer": "yes", "rationale": "It is said so."}],
+        [[("u", "Is it?"), ("a", "It is said so.\nThe answer is yes.")]],
+    ),
     "labelled": (
         "labelled", "ratings.txt", TSV,
         [[("u", "good film\n\nOPTIONS:\n- 0\n- 1"), ("a", "1")], [("u", 'she said "no"\n\nOPTIONS:\n- 0\n- 1'), ("a", "0")]],
@@ -162,6 +166,12 @@ def test_what_stands_beside_the_turns_is_kept(tmp_path: Path) -> None:
     assert asked.tools == (TOOL,)
     assert asked.messages[1].tool_calls == (CALL,)
     assert asked.messages[2].tool_call_id == "c1"
+
+
+def test_a_preference_pair_that_repeats_its_messages_is_a_pair(tmp_path: Path) -> None:
+    (row,) = WRITTEN["preferences as messages"][2]
+    reading = only(write(tmp_path / "u.jsonl", [{**row, "messages": row["chosen"]}]))
+    assert (reading.format, reading.also) == ("preferences", ("openai",))
 
 
 def test_what_is_worth_knowing_of_rows_is_counted(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from rich.console import Console
 
 from flows.cli import main
 from flows.conversation_tables import look_tables
+from flows.instruct import inputs
+from tasks.conversations.kept import keep
 from tasks.conversations.read import read
 from tasks.conversations.summary import summary
 
@@ -123,3 +126,19 @@ def test_conversations_are_given_to_instruction_tuning(
     assert len(file.read_text(encoding="utf-8").splitlines()) == 2
     assert main(["data", "instruct", str(path), "--corpus", "none"]) == 2
     assert "params.yaml names no such data set" in capsys.readouterr().err
+
+
+def test_given_conversations_are_part_of_what_instruction_tuning_is(tmp_path: Path) -> None:
+    session: Any = SimpleNamespace(
+        settings=SimpleNamespace(home=tmp_path),
+        recipe=SimpleNamespace(data="mine"),
+        artifact=lambda stage, name: {"digest": f"{stage} {name}", "path": name},
+    )
+    assert list(inputs(session)) == ["base", "instructions"]
+    digests = []
+    for said in (SHORT, CONVERSATION):
+        readings, _ = read(lines(tmp_path / "a.jsonl", said))
+        file, *_ = keep(tmp_path, "mine", readings[0].conversations, replace=True)
+        digests.append(inputs(session)["conversations"]["digest"])
+        assert inputs(session)["conversations"]["path"] == str(file)
+    assert digests[0] != digests[1]
