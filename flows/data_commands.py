@@ -46,9 +46,11 @@ def instruct(path: str, *, format: str, corpus: str, replace: bool, as_json: boo
     if as_json:
         print_json({"conversations": str(file), "in_all": count, "dropped": dropped, "left_out": left_out})
         return 0
-    sys.stdout.write(f"{corpus}: {count:,} conversations in all, in {file}\n")
+    from flows.conversation_tables import counted
+
+    sys.stdout.write(f"{corpus}: {counted(count, 'conversation')} in all, in {file}\n")
     if dropped:
-        sys.stdout.write(f"{dropped:,} rows are no conversation: `espalier data look {path}` says why\n")
+        sys.stdout.write(f"{counted(dropped, 'row')} dropped: `espalier data look {path}` says why\n")
     for reason, number in left_out.items():
         sys.stdout.write(f"{number:,} left out: {reason}\n")
     sys.stdout.write("The next `espalier run` learns them beside its own items; without that file it does not.\n")

@@ -17,6 +17,7 @@ _OUT_OF_TURN = {
 }
 _EMPTY = {SYSTEM: "an empty system message", USER: "an empty user turn", ASSISTANT: "an empty answer"}
 _SYSTEM_LATER, _TOOL_UNASKED = "a system message that is not the first", "a tool's result that nobody asked for"
+_LONGEST_DETAIL = 120  # characters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,13 @@ class BadRow(Exception):
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason, detail)
-        self.reason, self.detail = reason, detail
+        self.reason, self.detail = reason, in_one_line(detail)
+
+
+def in_one_line(text: str) -> str:
+    """The beginning of somebody's text as it may stand in a sentence: no line breaks, no control characters."""
+    plain = "".join(character if character.isprintable() else " " for character in text[: 2 * _LONGEST_DETAIL])
+    return " ".join(plain.split())[:_LONGEST_DETAIL]
 
 
 def check(conversation: Conversation) -> None:

@@ -59,11 +59,15 @@ def _fits_turns(speaker: str) -> Callable[[Item], bool]:
     return fits
 
 
-def _turns(row: Item, _: File) -> Made:
+def _turns(row: Item, file: File) -> Made:
     fields = fields_of(row)
     if not has(fields, TURN_LISTS):
         raise BadRow(f"a missing field ({' or '.join(TURN_LISTS[:2])})")
-    return (*system_messages(fields), *messages(first_of(fields, TURN_LISTS))), ""
+    turns = first_of(fields, TURN_LISTS)
+    made = (*system_messages(fields), *messages(turns))
+    if isinstance(turns, list):
+        file.notes["messages of weight 0, learned like the others"] += sum(turn.get("weight") == 0 for turn in turns)
+    return made, ""
 
 
 def _fits_gsm8k(row: Item) -> bool:
@@ -120,7 +124,8 @@ def _instances(row: Item, file: File) -> Iterator[tuple[str, Item]]:
     fields = fields_of(row)
     if not _fits_instances(row):
         raise BadRow("a missing field (Definition or Instances)")
-    file.notes["positive examples, not among the rows"] += len(fields.get("positive examples") or ())
+    if isinstance(shown := fields.get("positive examples"), list):
+        file.notes["positive examples, not among the rows"] += len(shown)
     shared = {name: fields.get(name) for name in ("definition", "categories")}
     for number, instance in enumerate(fields["instances"], start=1):
         part = {**fields_of(instance), **shared} if isinstance(instance, dict) else instance

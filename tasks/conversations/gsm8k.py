@@ -12,7 +12,7 @@ from fractions import Fraction
 
 MARK = "####"
 _ANNOTATION = re.compile(r"<<([^<>]*)>>")
-_GOLD = re.compile(r"####\s*(-?[\d,]*\.?\d+)\s*$")
+_GOLD = re.compile(r"####\s*\$?(-?[\d,]*\.?\d+)\s*$")
 _LONGEST = 200  # characters of an annotation
 _SHOWN_DIGITS = 2  # results are rounded by hand: within half of a hundredth
 _OPERATIONS: dict[type, Callable[[Fraction, Fraction], Fraction | int]] = {

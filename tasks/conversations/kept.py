@@ -5,7 +5,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from tasks.conversations.conversation import Conversation
@@ -25,7 +25,7 @@ def keep(home: Path, name: str, found: Iterable[Conversation], *, replace: bool)
     """
     target = conversations_file(home, name)
     lines = dict.fromkeys(() if replace or not target.is_file() else target.read_text(encoding="utf-8").splitlines())
-    said = {json.dumps(json.loads(line)["messages"], sort_keys=True) for line in lines}
+    said = {json.dumps(turns, sort_keys=True) for turns in (read_kept(target) if lines else ())}
     left_out: Counter[str] = Counter()
     taken = 0
     for each in found:
@@ -57,8 +57,13 @@ def _unfit(conversation: Conversation) -> str:
 
 def read_kept(path: Path) -> list[Turns]:
     with path.open(encoding="utf-8", newline="\n") as lines:
-        return [_turns(json.loads(line)) for line in lines]
+        return [_turns(path, number, line) for number, line in enumerate(lines, start=1)]
 
 
-def _turns(line: Mapping[str, Turns]) -> Turns:
-    return line["messages"]
+def _turns(path: Path, number: int, line: str) -> Turns:
+    try:
+        return [{"role": str(turn["role"]), "content": str(turn["content"])} for turn in json.loads(line)["messages"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path}, line {number}: not as `espalier data instruct` writes it; give the conversations with --replace"
+        ) from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from tasks.conversations import induction
-from tasks.conversations.conversation import BadRow, Conversation, check
+from tasks.conversations.conversation import BadRow, Conversation, check, in_one_line
 from tasks.conversations.fields import (
     CATEGORY_NAMES,
     ID_NAMES,
@@ -69,7 +69,7 @@ def read(path: Path, format: str = "", progress: Progress = lambda _: None) -> t
     passed_over: dict[str, str] = {}
     for each in opened(path, COLUMNS):
         if isinstance(each, Refusal):
-            passed_over[each.id] = f"{each.reason} ({each.detail})" if each.detail else each.reason
+            passed_over[each.id] = each.reason + (f" ({in_one_line(each.detail)})" if each.detail else "")
             continue
         try:
             found.append(_reading(each, named, progress))
@@ -90,16 +90,19 @@ def format_named(name: str) -> Format:
 
 
 def _reading(file: Opened, named: Format | None, progress: Progress) -> Reading:
-    rows = []
+    begin, rows = file.share(), []
     for row in file.rows:
         rows.append(row)
         if len(rows) % TOLD_EVERY == 0:
-            progress(file.share())
+            progress((begin + file.share()) / 2)  # making conversations of the rows takes the other half
+    end = file.share()
     fitting = [named] if named else guess(rows)
     told = _context(file, fitting[0], rows)
     kept: list[Conversation] = []
     faults: dict[str, list[tuple[str, str]]] = {}
-    for place, made in _conversations(file, fitting[0], told, rows):
+    for number, (place, made) in enumerate(_conversations(file, fitting[0], told, rows), start=1):
+        if number % TOLD_EVERY == 0:
+            progress(end - (end - begin) / 2 * max(0.0, 1 - number / len(rows)))
         if isinstance(made, Conversation):
             kept.append(made)
         else:
@@ -189,7 +192,7 @@ def _source(place: str, fields: Fields) -> str:
 
 def _fields_in(rows: Placed) -> tuple[str, ...]:
     """The names in the first rows, by how many have them."""
-    names = Counter(str(name) for _, row in rows[:LOOKED_AT] if isinstance(row, dict) for name in row)
+    names = Counter(in_one_line(str(name)) for _, row in rows[:LOOKED_AT] if isinstance(row, dict) for name in row)
     cells = Counter(
         f"{len(row)} cell{'s' * (len(row) != 1)} a line, no header"
         for _, row in rows[:LOOKED_AT]
@@ -203,7 +206,7 @@ def _unknown(rows: Placed, looked_at: Sequence[Item]) -> str:
         return "there is no row in it; name a file of conversations"
     if not looked_at:
         (place, refusal) = rows[0]
-        said = f"{refusal.reason} ({refusal.detail})" if isinstance(refusal, Refusal) else ""
+        said = f"{refusal.reason} ({in_one_line(refusal.detail)})" if isinstance(refusal, Refusal) else ""
         return f"{place + ': ' if place else ''}{said}; mend it, or write one JSON object a line"
     fields = ", ".join(_fields_in(rows)) or kind_of(looked_at[0])
     place = next(place for place, row in rows if not isinstance(row, Refusal))

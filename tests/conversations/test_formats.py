@@ -178,6 +178,9 @@ def test_what_is_worth_knowing_of_rows_is_counted(tmp_path: Path) -> None:
     notes = only(write(tmp_path / "task1.json", NATURAL)).notes
     assert notes == {"positive examples, not among the rows": 1, "further right answers, not used": 1}
     rows = [{"question": "?", "answer": "<<1+1=2>>2, <<2*2=5>>5, <<a=b>>c\n#### 5"}]
+    said = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello", "weight": 0}]
+    notes = only(write(tmp_path / "w.jsonl", [{"messages": said}])).notes
+    assert notes == {"messages of weight 0, learned like the others": 1}
     notes = only(write(tmp_path / "g.jsonl", rows)).notes
     assert notes == {"calculator annotations, taken out": 3, "of these wrong": 1, "of these no arithmetic": 1}
 
@@ -247,3 +250,14 @@ def test_messages_in_parquet_and_in_csv_are_read_as_those_in_json(tmp_path: Path
     for name in ("m.parquet", "m.csv"):
         reading = only(tmp_path / name)
         assert (reading.format, turns(reading.conversations[0])) == ("openai", [("u", "Hi"), ("a", "Hello")])
+
+
+def test_how_far_a_reading_is_rises_from_nothing_to_the_end(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.jsonl", [{"prompt": f"{number}", "completion": "x" * 20} for number in range(12_000)])
+    told: list[float] = []
+    read(tmp_path, progress=told.append)
+    assert len(told) == 2 * 2 * 2  # files, halves, times 5,000 rows
+    assert told == sorted(told)
+    assert 0 < told[0] < 0.25
+    assert 0.75 < told[-1] <= 1

@@ -63,3 +63,12 @@ def test_what_a_chat_template_cannot_say_is_left_out_and_refused_where_it_is_all
     ):
         keep(tmp_path, "other", [pair, pair], replace=False)
     assert not (tmp_path / "conversations" / "other.jsonl").exists()
+
+
+def test_a_file_that_was_changed_by_hand_is_refused_with_its_line(tmp_path: Path) -> None:
+    file, *_ = keep(tmp_path, "mine", [said("Hi", "Hello")], replace=False)
+    file.write_text(file.read_text() + '{"messages": 5}\n')
+    for use in (lambda: read_kept(file), lambda: keep(tmp_path, "mine", [said("Why?", "So.")], replace=False)):
+        with pytest.raises(ValueError, match=r"mine\.jsonl, line 2: not as .* with --replace"):
+            use()
+    assert keep(tmp_path, "mine", [said("Why?", "So.")], replace=True)[1] == 1
