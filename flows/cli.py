@@ -132,7 +132,9 @@ def _model_commands(commands: Any) -> None:
 
 
 def _data_commands(commands: Any) -> None:
-    data = commands.add_parser("data", help="name the text to train on", epilog="example: espalier data add my/texts")
+    data = commands.add_parser(
+        "data", help="name the text to train on, look at conversations", epilog="example: espalier data add my/texts"
+    )
     verbs = data.add_subparsers(title="data commands", required=True, metavar="VERB")
     add = _add(verbs, "add", data_add, "add your own text to a corpus", "espalier data add my/texts --replace")
     add.add_argument(
@@ -145,6 +147,27 @@ def _data_commands(commands: Any) -> None:
     label.add_argument("--corpus", default="default", help="which corpus of params.yaml (default: default)")
     label.add_argument("--replace", action="store_true", help="take the place of earlier comparisons, not join them")
     _json(label, '{"labels": PATH, "pairs": N}')
+    look = _add(
+        verbs, "look", data_look, "say what conversations a file holds, and which of its rows are none",
+        "espalier data look alpaca_data.json",
+    )  # fmt: skip
+    look.add_argument(
+        "path", help="a file, a folder or a glob: JSON, JSON lines, Parquet, CSV or TSV, also in gzip, zip or tar"
+    )
+    instruct = _add(
+        verbs, "instruct", data_instruct, "give conversations to instruction tuning",
+        "espalier data instruct alpaca_data.json",
+    )  # fmt: skip
+    instruct.add_argument("path", help="what `espalier data look` reads; only the assistant's turns are learned")
+    instruct.add_argument("--corpus", default="default", help="which corpus of params.yaml (default: default)")
+    instruct.add_argument("--replace", action="store_true", help="take the place of earlier ones, not join them")
+    for command in (look, instruct):
+        command.add_argument(
+            "--format", default="", metavar="NAME",
+            help="read it as this format, for example alpaca (default: guessed from the fields; `--format ?` lists all)",
+        )  # fmt: skip
+    _json(instruct, '{"conversations": PATH, "in_all": N, "dropped": N, "left_out": {REASON: N}}')
+    _json(look, '{"rows", "kept", "dropped": {REASON: N}, "turns", "files": [...], "examples": [...], ...}')
     listing = _add(verbs, "list", data_list, "list the sources of every corpus", "espalier data list")
     for command in (add, listing):
         _json(command, '{"corpora": {NAME: {"sources": [...]}}}')
@@ -393,6 +416,20 @@ def data_label(options: argparse.Namespace) -> int:
     from flows.data_commands import label
 
     return label(options.path, corpus=options.corpus, replace=options.replace, as_json=options.json)
+
+
+def data_look(options: argparse.Namespace) -> int:
+    from flows.data_commands import look
+
+    return look(options.path, format=options.format, as_json=options.json)
+
+
+def data_instruct(options: argparse.Namespace) -> int:
+    from flows.data_commands import instruct
+
+    return instruct(
+        options.path, format=options.format, corpus=options.corpus, replace=options.replace, as_json=options.json
+    )
 
 
 def data_list(options: argparse.Namespace) -> int:

@@ -1,13 +1,16 @@
-"""`espalier data add | label | list`: whose text is trained on, and whose preferences."""
+"""`espalier data add | label | instruct | list | look`: whose text, preferences and conversations are learned from."""
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from flows.cli import print_json
-from infra.settings import load_settings, prepare
+from infra.settings import Settings, load_settings, prepare
 from tasks.alignment.human_labels import add_labels
 from tasks.corpus.corpora import add_source, list_sources
+
+QUIET_SECONDS = 2.0
 
 
 def add(path: str, *, corpus: str, replace: bool, as_json: bool) -> int:
@@ -21,9 +24,7 @@ def add(path: str, *, corpus: str, replace: bool, as_json: bool) -> int:
 def label(path: str, *, corpus: str, replace: bool, as_json: bool) -> int:
     settings = load_settings()
     prepare(settings)
-    known = list_sources(settings.home, checkout=settings.checkout)["corpora"]
-    if corpus not in known:
-        raise ValueError(f"{corpus}: params.yaml names no such data set; it names {', '.join(known)}")
+    _refuse_unknown(settings, corpus)
     file, pairs = add_labels(settings.home, Path(path), corpus, replace=replace)
     if as_json:
         print_json({"labels": str(file), "pairs": pairs})
@@ -32,9 +33,74 @@ def label(path: str, *, corpus: str, replace: bool, as_json: bool) -> int:
     return 0
 
 
+def instruct(path: str, *, format: str, corpus: str, replace: bool, as_json: bool) -> int:
+    from tasks.conversations.kept import keep
+
+    settings = load_settings()
+    prepare(settings)
+    _refuse_unknown(settings, corpus)
+    readings, _ = _read(path, format)
+    found = [each for reading in readings for each in reading.conversations]
+    file, count, left_out = keep(settings.home, corpus, found, replace=replace)
+    dropped = sum(reading.rows for reading in readings) - len(found)
+    if as_json:
+        print_json({"conversations": str(file), "in_all": count, "dropped": dropped, "left_out": left_out})
+        return 0
+    from flows.conversation_tables import counted
+
+    sys.stdout.write(f"{corpus}: {counted(count, 'conversation')} in all, in {file}\n")
+    if dropped:
+        sys.stdout.write(f"{counted(dropped, 'row')} dropped: `espalier data look {path}` says why\n")
+    for reason, number in left_out.items():
+        sys.stdout.write(f"{number:,} left out: {reason}\n")
+    sys.stdout.write("The next `espalier run` learns them beside its own items; without that file it does not.\n")
+    return 0
+
+
+def _read(path: str, format: str) -> Any:
+    """What `tasks.conversations.read` finds; on standard error how far it is, where it takes longer than a moment."""
+    from flows.display import Display
+    from tasks.conversations.read import read
+
+    display, began = Display(), time.monotonic()
+
+    def progress(share: float) -> None:
+        if time.monotonic() - began > QUIET_SECONDS:
+            display.progress("reading", min(99, int(100 * share)), 100)
+
+    try:
+        return read(Path(path), format, progress)
+    finally:
+        display.close()
+
+
+def _refuse_unknown(settings: Settings, corpus: str) -> None:
+    known = list_sources(settings.home, checkout=settings.checkout)["corpora"]
+    if corpus not in known:
+        raise ValueError(f"{corpus}: params.yaml names no such data set; it names {', '.join(known)}")
+
+
 def list_corpora(*, as_json: bool) -> int:
     settings = load_settings()
     return _shown(list_sources(settings.home, checkout=settings.checkout), as_json=as_json)
+
+
+def look(path: str, *, format: str, as_json: bool) -> int:
+    """What conversations are in a file, a folder or an archive; nothing is kept."""
+    from tasks.conversations.summary import summary
+
+    readings, passed_over = _read(path, format)
+    document = summary(readings, passed_over)
+    if as_json:
+        print_json(document)
+        return 0
+    from rich.console import Console
+
+    from flows.conversation_tables import look_tables
+
+    console = Console(file=sys.stdout, highlight=False)
+    console.print(look_tables(document, width=console.width))
+    return 0
 
 
 def _shown(found: dict[str, Any], *, as_json: bool) -> int:

@@ -11,6 +11,7 @@ WORDS: Mapping[str, str] = {
     "imported": "brought in by a person from their own folder",
     "preferences": "pairs of answers and which is better: labelled by people, or sampled and labelled by the rule annotator",
     "instructions": "questions made from the corpus itself, several wordings each, one family held out",
+    "conversations": "conversations that a person gave; only the assistant's words were learned",
     "tokens": "the documents as token ids",
     "tokenizer": "byte-level BPE, fitted on the training documents",
     "corpus": "documents split by group, so that nothing held out stands in training text too",

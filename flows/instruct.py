@@ -1,5 +1,6 @@
 """Instruction tuning: from a pretrained model to one that answers."""
 
+from pathlib import Path
 from typing import Any
 
 from prefect import flow
@@ -7,6 +8,9 @@ from prefect import flow
 from flows.session import Session, current
 from flows.stages import Outcome, Stage
 from flows.trained import Trained, require_promoted, train_and_judge, training_identity
+from infra.database import lineage
+from tasks.artifacts import file_sha256
+from tasks.conversations.kept import conversations_file
 
 WHAT = Trained(
     stage="instruct",
@@ -19,10 +23,15 @@ WHAT = Trained(
 
 
 def inputs(session: Session) -> dict[str, Any]:
-    return {
+    """Beside the corpus's own items, conversations that a person gave for this data set (`espalier data instruct`)."""
+    given = {
         "base": session.artifact("pretrain", "pretrained"),
         "instructions": session.artifact("corpus", "instructions"),
     }
+    path = conversations_file(session.settings.home, session.recipe.data)
+    if path.is_file():
+        given["conversations"] = {"kind": "conversations", "digest": file_sha256(path), "path": str(path)}
+    return given
 
 
 def key(session: Session) -> str:
@@ -36,12 +45,21 @@ def instruct(recipe: str, key: str) -> Outcome:
     session = current()
     given = inputs(session)
     require_promoted(session, "pretrained", given["base"]["digest"])
+    if "conversations" in given:
+        said = given["conversations"]
+        lineage.record_artifact(
+            session.engine, digest=said["digest"], kind=said["kind"], path=Path(said["path"]), parents=(), summary={}
+        )
     arguments = {
         "base": given["base"]["path"],
         "instructions": given["instructions"]["path"],
         "max_answer_tokens": answer_tokens(session),
     }
-    return train_and_judge(session, WHAT, given, {}, arguments)
+    outcome = train_and_judge(session, WHAT, given, {}, arguments)
+    dialogues, dropped = (int(outcome["training"][name]) for name in ("dialogues", "dropped"))
+    if dropped:
+        session.display.note(f"instruct: {dropped:,} of {dialogues + dropped:,} dialogues are longer than the context")
+    return outcome
 
 
 def answer_tokens(session: Session) -> int:

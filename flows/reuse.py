@@ -18,11 +18,14 @@ SHARED = ("tasks/artifacts.py", "tasks/configuration.py")
 
 # The project's files that a stage's plain code can import: its own folder, those to its left, and models/.
 _LEFT = ("models", "tasks/corpus", "tasks/tokenization", "tasks/training")
+# how conversations are read from files is no part of it: what was read is an input, by its digest
+_KEPT = ("tasks/conversations/conversation.py", "tasks/conversations/kept.py")
+_ALIGNMENT = (*_LEFT, "tasks/evaluation", *_KEPT, "tasks/alignment")
 CODE: Mapping[str, tuple[str, ...]] = {
     "pretrain": _LEFT,
     "evaluation": (*_LEFT, "tasks/evaluation"),
-    "alignment": (*_LEFT, "tasks/evaluation", "tasks/alignment"),
-    "release": (*_LEFT, "tasks/evaluation", "tasks/alignment", "tasks/release"),
+    "alignment": _ALIGNMENT,
+    "release": (*_ALIGNMENT, "tasks/release"),
     # what the sizes are is part of each training's identity itself
     "scaling": (*_LEFT, "tasks/evaluation", "tasks/scaling/grid.py", "tasks/scaling/study.py"),
     "generations": (*_LEFT, "tasks/evaluation", "tasks/generations"),

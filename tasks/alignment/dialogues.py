@@ -1,6 +1,6 @@
-"""Instruction items -> batches of dialogues with labels on the answers alone."""
+"""Instruction items and conversations -> batches of dialogues with labels on the answers alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,10 @@ from tasks.training.batches import IGNORED, Batch, Shuffle, Stateless, padded
 
 @dataclass(frozen=True, kw_only=True)
 class Dialogue:
-    """Ids of one dialogue, and which of them the assistant says, its end token included; `prompt` is what was asked."""
+    """Ids of one dialogue, and which of them the assistant says, its end tokens included; `prompt` is what was asked first.
+
+    It is "" where a system message was read before it.
+    """
 
     ids: tuple[int, ...]
     said: tuple[bool, ...]
@@ -20,19 +23,30 @@ class Dialogue:
 
 
 def dialogue_of(item: InstructionItem, tokenizer: ChatTokenizer) -> Dialogue:
-    turns = [{"role": "user", "content": item.prompt}, {"role": "assistant", "content": item.answer}]
+    return dialogue_of_turns(
+        [{"role": "user", "content": item.prompt}, {"role": "assistant", "content": item.answer}], tokenizer
+    )
+
+
+def dialogue_of_turns(turns: Sequence[Mapping[str, str]], tokenizer: ChatTokenizer) -> Dialogue:
+    """Every answer in it is learned, not the last alone."""
     ids, said = tokenizer.encode_dialogue(turns)
-    return Dialogue(ids=tuple(ids), said=tuple(said), prompt=item.prompt)
+    prompt = turns[0]["content"] if turns[0]["role"] == "user" else ""
+    return Dialogue(ids=tuple(ids), said=tuple(said), prompt=prompt)
 
 
 def fitting_dialogues(
-    items: Sequence[InstructionItem], tokenizer: ChatTokenizer, context: int
+    items: Sequence[InstructionItem],
+    tokenizer: ChatTokenizer,
+    context: int,
+    conversations: Sequence[Sequence[Mapping[str, str]]] = (),
 ) -> tuple[list[Dialogue], int]:
     """Dialogues that fit whole into the context, and how many did not; ValueError when none does."""
     found = [dialogue_of(item, tokenizer) for item in items]
+    found += [dialogue_of_turns(turns, tokenizer) for turns in conversations]
     fitting = [dialogue for dialogue in found if len(dialogue.ids) <= context]
     if not fitting:
-        raise ValueError(f"none of {len(items)} dialogues fits into the context of {context} tokens; shorten them")
+        raise ValueError(f"none of {len(found)} dialogues fits into the context of {context} tokens; shorten them")
     return fitting, len(found) - len(fitting)
 
 

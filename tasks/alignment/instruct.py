@@ -11,6 +11,7 @@ from tasks.alignment.dialogues import Dialogue, DialogueBatches, fitting_dialogu
 from tasks.alignment.instructions import read_items
 from tasks.alignment.packing import PackedDialogues
 from tasks.alignment.preflight import dialogue_checks
+from tasks.conversations.kept import Turns, read_kept
 from tasks.training.batches import Batches
 from tasks.training.engine import Hook, TrainingConfig
 from tasks.training.job import Job, of_record, run_training
@@ -34,13 +35,14 @@ class InstructConfig:
 
 
 def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
-    """The worker's function. Inputs: `base` (a pretrained model) and `instructions`."""
+    """The worker's function. Inputs: `base` (a pretrained model), `instructions`, and `conversations` if there are any."""
     record = of_record(Job, job)
     config = of_record(InstructConfig, record.config)
     model, tokenizer = load_model(record.input("base"))
     context = int(model.config.max_position_embeddings)
     items = read_items(record.input("instructions") / "train.jsonl")
-    dialogues, dropped = fitting_dialogues(items, tokenizer, context)
+    conversations = _conversations(record)
+    dialogues, dropped = fitting_dialogues(items, tokenizer, context, conversations)
     outcome = run_training(
         record,
         [*hooks, _writer(record, model, tokenizer, config)],
@@ -53,7 +55,17 @@ def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
         checks=dialogue_checks(dialogues, tokenizer),
         tokenizer=tokenizer,
     )
-    return {**outcome, "dialogues": len(dialogues), "dropped": dropped}
+    return {**outcome, "dialogues": len(dialogues), "dropped": dropped, "conversations": len(conversations)}
+
+
+def _conversations(record: Job) -> list[Turns]:
+    """Without those that ask what answers are judged on later: a held-out question is held out from these too."""
+    if "conversations" not in record.inputs:
+        return []
+    folder = record.input("instructions")
+    unseen = {item.prompt for name in ("valid", "held_out") for item in read_items(folder / f"{name}.jsonl")}
+    found = read_kept(record.input("conversations"))
+    return [turns for turns in found if not any(turn["content"] in unseen for turn in turns)]
 
 
 def _batches(dialogues: Sequence[Dialogue], config: InstructConfig, context: int, seed: int, pad_id: int) -> Batches:

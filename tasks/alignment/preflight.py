@@ -30,7 +30,8 @@ Prompt = tuple[str, Sequence[int]]  # what a user says, and what training reads 
 
 def dialogue_checks(dialogues: Sequence[Dialogue], tokenizer: ChatTokenizer) -> tuple[Check, ...]:
     """Of instruction tuning: every dialogue is looked at, and the first batch as it was made of some."""
-    prompts = [(each.prompt, each.ids[: each.said.index(True)]) for each in dialogues[:COMPARED] if any(each.said)]
+    asked = [each for each in dialogues[:COMPARED] if each.prompt and any(each.said)]
+    prompts = [(each.prompt, each.ids[: each.said.index(True)]) for each in asked]
     return (
         Check(name=NOTHING_LEARNED, find=lambda _: answers_say_something(dialogues, tokenizer)),
         *next_token_checks(),

@@ -6,25 +6,20 @@ each for themselves, so that a corpus of one file splits too. Everything is stre
 
 import codecs
 import glob
-import hashlib
 import io
 import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tasks.corpus.archives import ArchiveLimit, BrokenArchive, Member, is_archive, members, printable, suffix_of
 from tasks.corpus.documents import Document
+from tasks.corpus.rows import ROW_FILES, read_rows, text_mark
 from tasks.corpus.sections import Piece, pieces
 from tasks.corpus.sources import DEFAULT_ENCODING, Limits, Refusal, Source, local_path
 
 Found = Document | Refusal
 
-_ROWS = (".jsonl", ".ndjson", ".json", ".parquet")
 _TEXT_FIELDS = ("text", "content", "document", "body", "markdown", "article", "contents")
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _SNIFFED_BYTES = 8192
@@ -75,7 +70,7 @@ def file_documents(source: Source, limits: Limits, checkout: Path) -> Iterator[F
 def _documents(member: Member, size: int | None, source: Source, limits: Limits) -> Iterator[Found]:
     """`size` in bytes where it is known beforehand; a packed file's is not, and counts as large for rows."""
     try:
-        if suffix_of(member.name) in _ROWS:
+        if suffix_of(member.name) in ROW_FILES:
             yield from _row_documents(member, size, source, limits)
         else:
             yield from _text_documents(member, source, limits)
@@ -108,7 +103,7 @@ def _text_documents(member: Member, source: Source, limits: Limits) -> Iterator[
 
 
 def _piece_document(name: str, piece: Piece, limits: Limits) -> Found:
-    id = f"{name}#{_mark(piece.text)}"
+    id = f"{name}#{text_mark(piece.text)}"
     if piece.endless:
         return Refusal(
             id=id, text=piece.text, reason="line too long", detail=f"> {limits.max_line_characters} characters"
@@ -128,7 +123,7 @@ def _document(id: str, group: str, text: str, reason: str) -> Found:
 
 def _row_documents(member: Member, size: int | None, source: Source, limits: Limits) -> Iterator[Found]:
     apart = size is None or size > limits.group_bytes
-    for row in _rows(member, limits):
+    for _, row in read_rows(member, limits, text_alone=True):
         if isinstance(row, Refusal):
             yield row
         else:
@@ -139,11 +134,11 @@ def _row_document(name: str, row: object, source: Source, limits: Limits, apart:
     text = row if isinstance(row, str) else _text_field(row, source.text_field)
     if text is None:
         shown = json.dumps(row, default=str)[: limits.max_line_characters]
-        return Refusal(id=f"{name}#{_mark(shown)}", text=shown, reason="no text field")
-    id = f"{name}#{_key(row) or _mark(text)}"
+        return Refusal(id=f"{name}#{text_mark(shown)}", text=shown, reason="no text field")
+    id = f"{name}#{_key(row) or text_mark(text)}"
     if len(text.encode("utf-8", "surrogatepass")) > limits.max_row_bytes:
         return Refusal(id=id, text=text, reason="row too long", detail=f"> {limits.max_row_bytes} bytes")
-    return _document(id, f"{name}#{_mark(text)}" if apart else name, text, "lone surrogate")
+    return _document(id, f"{name}#{text_mark(text)}" if apart else name, text, "lone surrogate")
 
 
 def _key(row: object) -> str:
@@ -164,70 +159,6 @@ def _text_field(row: object, named: str) -> str | None:
             return str(row[field])
     texts = [value for key, value in row.items() if isinstance(value, str) and key != "id"]
     return texts[0] if len(texts) == 1 and not named else None
-
-
-def _rows(member: Member, limits: Limits) -> Iterator[object]:
-    suffix = suffix_of(member.name)
-    if suffix == ".parquet":
-        return _parquet_rows(member, limits)
-    return _json_rows(member, limits) if suffix == ".json" else _json_lines(member, limits)
-
-
-def _json_lines(member: Member, limits: Limits) -> Iterator[object]:
-    most = 6 * limits.max_row_bytes  # a character may be written as a six-byte escape
-    while line := member.stream.readline(most + 1):
-        if len(line) > most and not line.endswith(b"\n"):
-            text = line[: limits.max_line_characters].decode("utf-8", "backslashreplace")
-            while line and not line.endswith(b"\n"):
-                line = member.stream.readline(1 << 16)
-            yield Refusal(id=f"{member.name}#{_mark(text)}", text=text, reason="row too long", detail=f"> {most} bytes")
-        elif line.strip():
-            yield _parsed(member.name, line)
-
-
-def _parsed(name: str, line: bytes) -> object:
-    try:
-        return json.loads(line.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        text = line.decode("utf-8", "backslashreplace")
-        reason = "invalid encoding" if isinstance(error, UnicodeDecodeError) else "invalid JSON"
-        return Refusal(id=f"{name}#{_mark(text)}", text=text, reason=reason, detail=str(error)[:200])
-
-
-def _json_rows(member: Member, limits: Limits) -> Iterator[object]:
-    data = member.stream.read(limits.max_json_bytes + 1)
-    if len(data) > limits.max_json_bytes:
-        yield Refusal(id=member.name, text="", reason="JSON file too large", detail="write it as JSON lines")
-        return
-    value = _parsed(member.name, data)
-    yield from value if isinstance(value, list) else (value,)
-
-
-def _parquet_rows(member: Member, limits: Limits) -> Iterator[object]:
-    stream: io.BufferedReader | io.BytesIO = member.stream
-    if not stream.seekable():  # a member of an archive
-        data = stream.read(limits.max_json_bytes + 1)
-        if len(data) > limits.max_json_bytes:
-            yield Refusal(id=member.name, text="", reason="packed Parquet too large", detail="name it unpacked")
-            return
-        stream = io.BytesIO(data)
-    try:
-        table = pq.ParquetFile(stream)
-        wanted = [field.name for field in table.schema_arrow if _holds_text(field)]
-        for batch in table.iter_batches(batch_size=256, columns=wanted):
-            yield from batch.to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        yield Refusal(id=member.name, text="", reason="broken Parquet", detail=str(error)[:200])
-
-
-def _holds_text(field: Any) -> bool:
-    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    return bool(is_text or field.name == "id")
-
-
-def _mark(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def plain_name(path: Path) -> str:
