@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     _run_commands(commands)
     _service_commands(commands)
     _model_commands(commands)
+    _evaluate_command(commands)
     _data_commands(commands)
     _generations_command(commands)
     _tokenizer_commands(commands)
@@ -129,6 +130,32 @@ def _model_commands(commands: Any) -> None:
     _json(rollback, '{"name", "digest", "epoch"}')
     verify = _add(verbs, "verify", models_verify, "re-hash every model and the history", "espalier models verify")
     _json(verify, '[{"name", "ok", "detail"}, ...]')
+
+
+def _evaluate_command(commands: Any) -> None:
+    evaluate = _add(
+        commands, "evaluate", evaluate_command, "take the answers out of recorded completions and score them",
+        "espalier evaluate --replay completions.jsonl",
+    )  # fmt: skip
+    evaluate.add_argument(
+        "--replay", required=True, metavar="FILE.jsonl",
+        help='a line each: {"benchmark", "completion", "gold"}; also "answer_type", "question", "choices", "shots", "mode"',
+    )  # fmt: skip
+    evaluate.add_argument(
+        "--run-code", action="store_true",
+        help="run programs against their tests: limited in time and memory, without a network; no wall against an attacker",
+    )  # fmt: skip
+    _json(
+        evaluate,
+        '{"identity", "rows": [{"benchmark", "shots", "mode", "metric", "value", "low", "high", "n", "unparsed", ...}], '
+        '"decisions": [{"line", "extracted", "gold", "verdict", "rule", ...}]}',
+    )
+
+
+def evaluate_command(options: argparse.Namespace) -> int:
+    from flows.replay_commands import replay
+
+    return replay(options.replay, run_code=options.run_code, as_json=options.json)
 
 
 def _data_commands(commands: Any) -> None:

@@ -19,8 +19,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tasks.evaluation import answers
-from tasks.evaluation.answers import normalised_words, word_f1
+from tasks.evaluation import answers, overlap
+from tasks.evaluation.answers import normalised_words
+from tasks.evaluation.overlap import word_f1
 
 NAME = "rule annotator"
 WEIGHTS: Mapping[str, float] = {"correct": 0.70, "complete": 0.10, "brief": 0.10, "no_repetition": 0.10}
@@ -84,5 +85,5 @@ def _reasons(parts: Mapping[str, float]) -> tuple[str, ...]:
 
 def rule_digest() -> str:
     """sha256 of the rule's source, its comparison of words included: another rule is another annotator."""
-    sources = [inspect.getsource(sys.modules[__name__]), inspect.getsource(answers)]
+    sources = [inspect.getsource(module) for module in (sys.modules[__name__], answers, overlap)]
     return hashlib.sha256("".join(sources).encode()).hexdigest()

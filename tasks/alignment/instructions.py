@@ -18,6 +18,7 @@ from tasks.alignment.exercises import HELD_OUT_FAMILY, TASKS, Exercise, Task
 from tasks.alignment.phrases import Definition, Material, Phrase, gather, key_of
 from tasks.alignment.templates import choose, templates_of
 from tasks.corpus.documents import halvings, in_sample
+from tasks.corpus.json_lines import numbered_lines
 
 _UNSEEN_SPLITS = ("valid", "test")
 
@@ -236,21 +237,6 @@ def index_of(items: InstructionSet, config: InstructionConfig) -> dict[str, Any]
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a JSON-lines file, one at a time; ValueError with file and line for a broken one."""
     return (line for _, line in numbered_lines(path))
-
-
-def numbered_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """`read_lines` with the number of each line; blank ones are passed over."""
-    with path.open("rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            if not line.strip():
-                continue
-            try:
-                found = json.loads(line.decode("utf-8"))
-            except ValueError as error:
-                raise ValueError(f"{path}, line {number}: not JSON in UTF-8 ({error})") from error
-            if not isinstance(found, dict):
-                raise ValueError(f"{path}, line {number}: expected an object, found {type(found).__name__}")
-            yield number, found
 
 
 def read_items(path: Path) -> list[InstructionItem]:

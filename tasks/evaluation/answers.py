@@ -11,6 +11,7 @@ from typing import Any
 
 from models.sampling import SamplingConfig, sample
 from models.tokenizers.chat import ChatTokenizer
+from tasks.evaluation.overlap import word_f1
 
 Item = Mapping[str, Any]
 
@@ -76,11 +77,6 @@ def exact_match(said: str, wanted: str) -> float:
 def token_f1(said: str, wanted: str) -> float:
     """Harmonic mean of precision and recall over words as a multiset (Rajpurkar et al. 2016)."""
     return word_f1(normalised_words(said), normalised_words(wanted))
-
-
-def word_f1(said: tuple[str, ...], wanted: tuple[str, ...]) -> float:
-    shared = sum((Counter(said) & Counter(wanted)).values())
-    return 2 * shared / (len(said) + len(wanted)) if shared else 0.0
 
 
 def _words(text: str) -> list[str]:

@@ -3,6 +3,7 @@
 Groups (documents, prompts) are resampled, not tokens: what stands in one document is not independent.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 DRAWS = 10_000
 SEED = 20_240_101
+Z_95 = 1.959964  # standard normal quantile of 97.5 %
 _BLOCK = 500  # draws at once, so that memory stays at block x groups
 
 Numbers = Sequence[float] | npt.NDArray[np.float64]
@@ -55,3 +57,21 @@ def paired_interval(after: Numbers, before: Numbers, weights: Numbers | None = N
         raise ValueError(f"paired figures need the same items, found {len(after)} and {len(before)}")
     difference = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
     return ratio_interval(difference, np.ones(len(difference)) if weights is None else weights)
+
+
+def standard_error(values: Numbers) -> float:
+    """Of their mean: sample standard deviation (n - 1) / sqrt(n)."""
+    if len(values) < 2:
+        raise ValueError(f"a standard error needs at least two items, found {len(values)}")
+    return float(np.std(np.asarray(values, dtype=np.float64), ddof=1) / math.sqrt(len(values)))
+
+
+def share_interval(right: int, n: int) -> Interval:
+    """right / n with Wilson's 95 % interval (1927), which has a width where none or all are right."""
+    if not 0 <= right <= n or n == 0:
+        raise ValueError(f"a share needs at least one item and no more right than there are, found {right} of {n}")
+    share, z = right / n, Z_95
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    low, high = (0.0 if right == 0 else centre - half), (1.0 if right == n else centre + half)
+    return Interval(value=share, low=low, high=high, n=n)

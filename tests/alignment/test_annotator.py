@@ -6,7 +6,7 @@ import pytest
 
 from tasks.alignment import annotator
 from tasks.alignment.annotator import Judgement, rule_digest, score
-from tasks.evaluation import answers
+from tasks.evaluation import answers, overlap
 
 
 def judged(answer: str, gold: str = "three", *, finished: bool = True) -> Judgement:
@@ -80,7 +80,7 @@ def test_the_digest_is_the_rules_and_another_rule_has_another(tmp_path: Path, mo
     assert rule_digest() == rule_digest()
     assert len(rule_digest()) == 64
     before = rule_digest()
-    for module in (annotator, answers):
+    for module in (annotator, answers, overlap):
         source = Path(str(module.__file__)).read_text(encoding="utf-8")
         changed = tmp_path / f"{module.__name__}.py"
         changed.write_text(source + "\nANOTHER_RULE = True\n", encoding="utf-8")

@@ -15,8 +15,8 @@ from tasks.evaluation.answers import (
     normalised_words,
     shallow_rules,
     token_f1,
-    word_f1,
 )
+from tasks.evaluation.overlap import word_f1
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tasks.evaluation.intervals import mean_interval, paired_interval, ratio_interval
+from tasks.evaluation.intervals import mean_interval, paired_interval, ratio_interval, share_interval, standard_error
 from tasks.release.gates import ReleaseGate, judge_release
 
 # fewer draws than in use, so that hundreds of intervals take seconds; the share outside moves by about half a percent
@@ -72,6 +72,32 @@ def test_the_error_of_a_mean_is_the_known_one() -> None:
     interval = mean_interval([1.0] * 537 + [0.0] * (1319 - 537))
     assert interval.value == pytest.approx(537 / 1319)
     assert (interval.high - interval.low) / 2 / 1.96 == pytest.approx(0.013532, rel=0.03)
+
+
+def test_the_standard_error_is_the_sample_deviation_over_the_root_of_n() -> None:
+    assert standard_error([1.0] * 537 + [0.0] * (1319 - 537)) == pytest.approx(0.013532, abs=1e-6)
+    assert standard_error([1.0, 2.0, 6.0]) == pytest.approx(math.sqrt(((-2) ** 2 + (-1) ** 2 + 3**2) / 2 / 3))
+    with pytest.raises(ValueError, match="at least two items, found 1"):
+        standard_error([1.0])
+
+
+@pytest.mark.parametrize(
+    ("right", "n", "low", "high"),
+    # Newcombe 1998, table I, method 3
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_the_interval_of_a_share_is_wilsons(right: int, n: int, low: float, high: float) -> None:
+    found = share_interval(right, n)
+    assert (found.value, found.n) == (right / n, n)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
+    mirrored = share_interval(n - right, n)
+    assert (1 - mirrored.high, 1 - mirrored.low) == pytest.approx((found.low, found.high))
+
+
+@pytest.mark.parametrize(("right", "n"), [(0, 0), (3, 2), (-1, 2)])
+def test_a_share_of_nothing_is_refused(right: int, n: int) -> None:
+    with pytest.raises(ValueError, match=f"found {right} of {n}"):
+        share_interval(right, n)
 
 
 def test_pairing_is_tighter_where_the_items_decide() -> None:

@@ -58,7 +58,7 @@ def test_a_dead_holders_lock_is_broken(espalier: Any) -> None:
 def test_every_command_has_help_with_an_example(espalier: Any) -> None:
     top = espalier("--help")
     assert top.returncode == 0
-    for command in ("run", "stage", "up", "down", "status", "deploy", "chat", "doctor"):
+    for command in ("run", "stage", "up", "down", "status", "deploy", "chat", "doctor", "evaluate"):
         assert command in top.stdout
         assert "example:" in espalier(command, "--help").stdout, command
     for command in ("list", "show", "explain", "history", "rollback", "verify"):
