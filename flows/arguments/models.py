@@ -1,0 +1,119 @@
+"""`espalier models`, `evaluate`, `chat` and `doctor`."""
+
+import argparse
+from typing import Any
+
+from flows.arguments.adding import add, json_option
+
+
+def add_models(commands: Any) -> None:
+    models = commands.add_parser(
+        "models", help="list, explain, roll back models", epilog="example: espalier models list"
+    )
+    verbs = models.add_subparsers(title="models commands", required=True, metavar="VERB")
+    listing = add(verbs, "list", models_list, "list every version", "espalier models list --json")
+    json_option(listing, '[{"name", "version", "stage", "digest", "aliases", "created", "parents"}, ...]')
+    show = add(verbs, "show", models_show, "show one version", "espalier models show production")
+    explain = add(
+        verbs, "explain", models_explain, "say why a version is what it is", "espalier models explain production"
+    )
+    for command, shape in ((show, "one version with its gate report"), (explain, "the chain of versions, nested")):
+        command.add_argument("model", help="production, a name, name:version or a digest's first characters")
+        json_option(command, shape)
+    history = add(verbs, "history", models_history, "list promotions and rollbacks", "espalier models history")
+    history.add_argument("--all", action="store_true", help="every event: registrations, gate reports, approvals")
+    json_option(history, '[{"seq", "at", "actor", "kind", "payload"}, ...]')
+    rollback = add(
+        verbs, "rollback", models_rollback, "make the previous production model production again",
+        'espalier models rollback --reason "answers got worse"',
+    )  # fmt: skip
+    rollback.add_argument("model", nargs="?", default="production", help="whose (default: production)")
+    rollback.add_argument("--reason", required=True, help="why; kept in the history")
+    json_option(rollback, '{"name", "digest", "epoch"}')
+    verify = add(verbs, "verify", models_verify, "re-hash every model and the history", "espalier models verify")
+    json_option(verify, '[{"name", "ok", "detail"}, ...]')
+
+
+def add_evaluate(commands: Any) -> None:
+    evaluate = add(
+        commands, "evaluate", evaluate_command, "take the answers out of recorded completions and score them",
+        "espalier evaluate --replay completions.jsonl",
+    )  # fmt: skip
+    evaluate.add_argument(
+        "--replay", required=True, metavar="FILE.jsonl",
+        help='a line each: {"benchmark", "completion", "gold"}; also "answer_type", "question", "choices", "shots", "mode"',
+    )  # fmt: skip
+    evaluate.add_argument(
+        "--run-code", action="store_true",
+        help="run programs against their tests: limited in time and memory, without a network; no wall against an attacker",
+    )  # fmt: skip
+    json_option(
+        evaluate,
+        '{"identity", "rows": [{"benchmark", "shots", "mode", "metric", "value", "low", "high", "n", "unparsed", ...}], '
+        '"decisions": [{"line", "extracted", "gold", "verdict", "rule", ...}]}',
+    )
+
+
+def add_chat(commands: Any) -> None:
+    chat = add(commands, "chat", chat_command, "talk to a model in the terminal", "espalier chat")
+    chat.add_argument("model", nargs="?", default="production", help="an alias, name or digest (default: production)")
+    chat.add_argument("--once", metavar="TEXT", help="answer one message and exit")
+
+
+def add_doctor(commands: Any) -> None:
+    doctor = add(commands, "doctor", doctor_command, "name what is missing and how to mend it", "espalier doctor")
+    json_option(doctor, '[{"name", "ok", "detail", "mend"}, ...]')
+
+
+def models_list(options: argparse.Namespace) -> int:
+    from flows.model_commands import list_models
+
+    return list_models(as_json=options.json)
+
+
+def models_show(options: argparse.Namespace) -> int:
+    from flows.model_commands import show
+
+    return show(options.model, as_json=options.json)
+
+
+def models_explain(options: argparse.Namespace) -> int:
+    from flows.model_commands import explain
+
+    return explain(options.model, as_json=options.json)
+
+
+def models_history(options: argparse.Namespace) -> int:
+    from flows.model_commands import history
+
+    return history(everything=options.all, as_json=options.json)
+
+
+def models_rollback(options: argparse.Namespace) -> int:
+    from flows.model_commands import rollback
+
+    return rollback(options.model, options.reason, as_json=options.json)
+
+
+def models_verify(options: argparse.Namespace) -> int:
+    from flows.model_commands import verify_all
+
+    return verify_all(as_json=options.json)
+
+
+def evaluate_command(options: argparse.Namespace) -> int:
+    from flows.replay_commands import replay
+
+    return replay(options.replay, run_code=options.run_code, as_json=options.json)
+
+
+def chat_command(options: argparse.Namespace) -> int:
+    from flows.model_commands import chat
+
+    return chat(options.model, options.once)
+
+
+def doctor_command(options: argparse.Namespace) -> int:
+    from flows.doctor import doctor
+
+    return doctor(as_json=options.json)
