@@ -17,7 +17,7 @@ from tasks.training.batches import Batch, Shuffle, Stateless
 from tasks.training.cross_entropy import cross_entropy_sum
 from tasks.training.objectives import Loss, NextToken
 
-SCORED_LOGITS = 1 << 23  # held at once while a stream is scored
+SCORED_LOGITS = 1 << 22  # held at once while a stream is scored
 
 Ids = npt.NDArray[np.integer]
 Nats = npt.NDArray[np.float64]
@@ -67,12 +67,12 @@ def token_nats(model: Nnlm, ids: Ids) -> Nats:
     windows = windows_of(ids, order=model.shape.order, end_id=model.end_id)
     device, vocabulary = model.head.weight.device, len(model.head.weight)
     rows = max(1, SCORED_LOGITS // vocabulary)
-    found = []
+    nats = np.empty(len(windows))  # one place for all: small results between large ones would keep the large ones' memory
     for start in range(0, len(windows), rows):
         some = torch.from_numpy(windows[start : start + rows].astype(np.int64)).to(device)
         logits_BV = model(some[:, :-1])
-        found.append(F.cross_entropy(logits_BV, some[:, -1], reduction="none").cpu().numpy())
-    return np.concatenate(found).astype(np.float64)
+        nats[start : start + rows] = F.cross_entropy(logits_BV, some[:, -1], reduction="none").cpu().numpy()
+    return nats
 
 
 @torch.no_grad()

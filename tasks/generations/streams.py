@@ -30,12 +30,13 @@ def stream_nats(read: Read, head: nn.Linear, ids: Ids, *, chunk_tokens: int = CH
     """-ln p of each token after all those before it; the chunks are a matter of memory alone."""
     ids_T = torch.from_numpy(np.asarray(ids, dtype=np.int64)).to(head.weight.device)
     state: State | None = None
-    nats = [_nats(head, nothing_read(head), ids_T[:1])]
+    nats = np.empty(len(ids_T))  # one place for all: small results between large ones would keep the large ones' memory
+    nats[:1] = _nats(head, nothing_read(head), ids_T[:1])
     for first in range(0, len(ids_T) - 1, chunk_tokens):
         targets_T = ids_T[first + 1 : first + 1 + chunk_tokens]
         states_1TD, state = read(ids_T[None, first : first + len(targets_T)], state)
-        nats.append(_nats(head, states_1TD[0], targets_T))
-    return np.concatenate(nats)
+        nats[first + 1 : first + 1 + len(targets_T)] = _nats(head, states_1TD[0], targets_T)
+    return nats
 
 
 def nothing_read(head: nn.Linear) -> Tensor:
