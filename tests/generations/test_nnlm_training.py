@@ -1,5 +1,7 @@
 """NNLM trained by the engine: its windows, its loss, what it says of a stream, and that it helps counting."""
 
+import subprocess
+import sys
 from itertools import islice
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from tasks.generations.nnlm import (
 from tasks.training.optimizers import OptimizerConfig
 from tests.generations.brief_training import train_briefly
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 END = 0
 CYCLE = np.tile(np.array([1, 2, 3, 1, 4, 5, END]), 60)  # after 1 it takes two words to know the next
 
@@ -145,3 +148,25 @@ def test_with_counting_it_is_better_than_counting(test_data: Path, tmp_path: Pat
     neural = token_nats(model, text.test)
     together = interpolated_nats(neural, alone)
     assert np.exp(together.mean()) < 0.95 * np.exp(alone.mean())
+
+
+MEMORY = """
+import sys
+import numpy as np
+from models.nnlm import Nnlm, NnlmShape
+from tasks.generations import nnlm
+from tests.peak import peak_bytes
+model = Nnlm(NnlmShape(order=3, embedding=8, hidden=8), vocabulary=33_278, end_id=0).eval()
+ids = np.arange(8000) % 33_278
+nnlm.token_nats(model, ids[:1000])
+before = peak_bytes()
+nnlm.token_nats(model, ids)
+print(peak_bytes() - before)
+"""
+
+
+def test_scoring_a_long_text_takes_no_more_memory_than_a_short_one() -> None:
+    """With WikiText-2's vocabulary a token's logits are 133 kB; where each batch of them stayed, 7,000 took hundreds of megabytes."""
+    command = [sys.executable, "-c", MEMORY]
+    found = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+    assert int(found) < 80e6
