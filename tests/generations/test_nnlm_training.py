@@ -166,7 +166,7 @@ print(peak_bytes() - before)
 
 
 def test_scoring_a_long_text_takes_no_more_memory_than_a_short_one() -> None:
-    """With WikiText-2's vocabulary a token's logits are 133 kB; where each batch of them stayed, 7,000 took hundreds of megabytes."""
+    """With WikiText-2's vocabulary a token's logits are 133 kB: where batches of them stayed, it was gigabytes."""
     command = [sys.executable, "-c", MEMORY]
     found = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
     assert int(found) < 80e6
