@@ -20,9 +20,8 @@ from typing import Any
 
 from infra.processes import may_interrupt
 
-REST = timedelta(
-    seconds=5
-)  # its tasks are for late and cancelled runs of deployments, which a command's own server has not
+# between looks for background tasks: those are for late and cancelled runs of deployments, which this server has not
+REST = timedelta(seconds=5)
 
 
 def use() -> None:

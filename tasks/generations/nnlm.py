@@ -67,9 +67,8 @@ def token_nats(model: Nnlm, ids: Ids) -> Nats:
     windows = windows_of(ids, order=model.shape.order, end_id=model.end_id)
     device, vocabulary = model.head.weight.device, len(model.head.weight)
     rows = max(1, SCORED_LOGITS // vocabulary)
-    nats = np.empty(
-        len(windows)
-    )  # one place for all: small results between large ones would keep the large ones' memory
+    # one place for all: small results between large ones would keep the large ones' memory
+    nats = np.empty(len(windows))
     for start in range(0, len(windows), rows):
         some = torch.from_numpy(windows[start : start + rows].astype(np.int64)).to(device)
         logits_BV = model(some[:, :-1])

@@ -30,7 +30,8 @@ def stream_nats(read: Read, head: nn.Linear, ids: Ids, *, chunk_tokens: int = CH
     """-ln p of each token after all those before it; the chunks are a matter of memory alone."""
     ids_T = torch.from_numpy(np.asarray(ids, dtype=np.int64)).to(head.weight.device)
     state: State | None = None
-    nats = np.empty(len(ids_T))  # one place for all: small results between large ones would keep the large ones' memory
+    # one place for all: small results between large ones would keep the large ones' memory
+    nats = np.empty(len(ids_T))
     nats[:1] = _nats(head, nothing_read(head), ids_T[:1])
     for first in range(0, len(ids_T) - 1, chunk_tokens):
         targets_T = ids_T[first + 1 : first + 1 + chunk_tokens]
