@@ -9,7 +9,7 @@ run: .venv/installed
 	$(BIN)/espalier run --recipe laptop
 
 test: .venv/installed-dev check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m tests.side_by_side
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

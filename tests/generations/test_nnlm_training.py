@@ -166,7 +166,10 @@ print(peak_bytes() - before)
 
 
 def test_scoring_a_long_text_takes_no_more_memory_than_a_short_one() -> None:
-    """With WikiText-2's vocabulary a token's logits are 133 kB: where batches of them stayed, it was gigabytes."""
+    """With WikiText-2's vocabulary a token's logits are 133 kB: where batches of them stayed, it was gigabytes.
+
+    Where they stay, they stay every time; now and then the allocator keeps a few more of its own accord.
+    """
     command = [sys.executable, "-c", MEMORY]
-    found = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
-    assert int(found) < 80e6
+    found = (subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True) for _ in range(3))
+    assert any(int(each.stdout) < 80e6 for each in found)
