@@ -6,26 +6,18 @@ seeded by the thing alone, so one changed document changes only its own items. F
 """
 
 import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from tasks.alignment.phrases import Definition, Material, Phrase
+from tasks.exercises.exercise import Exercise
 
 NUMBERS = ("one", "two", "three", "four", "five", "six")
 HELD_OUT_FAMILY = "completion"
 BLANK = "___"
 _SPELLED_WORDS = 4
 _SPELLED_LETTERS = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exercise:
-    """`text` is what the question is about (and what copy rules see); `slots` fill the rest of a template."""
-
-    text: str
-    answer: str
-    slots: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,11 +14,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from tasks.alignment.exercises import HELD_OUT_FAMILY, TASKS, Exercise, Task
+from tasks.alignment.exercises import HELD_OUT_FAMILY, TASKS, Task
 from tasks.alignment.phrases import Definition, Material, Phrase, gather, key_of
 from tasks.alignment.templates import choose, templates_of
 from tasks.corpus.documents import halvings, in_sample
 from tasks.corpus.json_lines import numbered_lines
+from tasks.exercises.exercise import Exercise
 
 _UNSEEN_SPLITS = ("valid", "test")
 

@@ -1,0 +1,23 @@
+"""One question with a known answer, and what makes such questions."""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exercise:
+    """`text` is what the question is about (and what copy rules see); `slots` fill the rest of a template.
+
+    `rationale` is the way to the answer in words, without the answer's own sentence; "" where there is none.
+    `options` are the answers to choose from, () where the answer is open.
+    """
+
+    text: str
+    answer: str
+    slots: Mapping[str, str] = field(default_factory=dict)
+    rationale: str = ""
+    options: tuple[str, ...] = ()
+
+
+Maker = Callable[[random.Random], Exercise]
