@@ -20,7 +20,8 @@ def replay_report(document: Mapping[str, Any], *, width: int = 80) -> Renderable
     parts: list[RenderableType] = [_figures(document["rows"], width)]
     if missed:
         parts += [Text(f"the first of {len(missed):,} not right", style="dim"), _missed(missed[:SHOWN])]
-    said = f"{len(decisions):,} decisions, all of them with --json; identity {document['identity'][:12]}"
+    noun = "decision" if len(decisions) == 1 else "decisions"
+    said = f"{len(decisions):,} {noun}, all of them with --json; identity {document['identity'][:12]}"
     return Group(*parts, Text(said, style="dim"))
 
 

@@ -37,7 +37,7 @@ class Completion:
 
 def read_completions(path: Path) -> list[Completion]:
     """ValueError with file, line and mend for the first line that cannot be scored."""
-    if not path.is_file():
+    if not path.exists() or path.is_dir():  # a pipe is read too
         raise ValueError(f'{path}: there is no such file; give JSON lines {{"benchmark", "completion", "gold"}}')
     found = []
     for number, line in numbered_lines(path):

@@ -4,8 +4,10 @@ import gzip
 import inspect
 import io
 import json
+import os
 import random
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -281,6 +283,16 @@ def test_a_file_with_nothing_in_it_is_refused(
     status, _, error = espalier_said("evaluate", "--replay", path)
     assert status == 2
     assert f"{path}: {sentence}" in error
+
+
+def test_a_pipe_is_read_like_a_file(tmp_path: Path, espalier_said: Said) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_text, args=(json.dumps(LINES[0]),))
+    writer.start()
+    status, said, _ = espalier_said("evaluate", "--replay", path, "--json")
+    writer.join()
+    assert (status, json.loads(said)["decisions"][0]["verdict"]) == (0, "right")
 
 
 @pytest.mark.parametrize("width", [80, 120])
