@@ -2,12 +2,22 @@
 
 from collections.abc import Mapping
 
-from tasks.exercises.arithmetic import arithmetic
+from tasks.exercises.arithmetic import arithmetic, compare_numbers
+from tasks.exercises.commonsense import commonsense, commonsense_choice, commonsense_yes_no
 from tasks.exercises.exercise import Maker
-from tasks.exercises.symbolic import coin_flip, last_letters
+from tasks.exercises.symbolic import coin_flip, last_letters, reverse, reverse_list, sort_words
+from tasks.exercises.word_problems import word_problem
 
 MAKERS: Mapping[str, Maker] = {
     "arithmetic": arithmetic,
+    "compare_numbers": compare_numbers,
+    "word_problems": word_problem,
     "last_letters": last_letters,
     "coin_flip": coin_flip,
+    "reverse": reverse,
+    "reverse_list": reverse_list,
+    "sort_words": sort_words,
+    "commonsense": commonsense,
+    "commonsense_choice": commonsense_choice,
+    "commonsense_yes_no": commonsense_yes_no,
 }
