@@ -41,16 +41,16 @@ def commonsense(chance: random.Random) -> Exercise:
 
 
 def commonsense_choice(chance: random.Random) -> Exercise:
-    """What is a petal part of? A) a car B) a flower C) a shirt -> B"""
-    fact = some_fact(chance)
+    """What is a petal part of? A) a car B) a flower C) a shirt -> B. Three choices always: no order is asked."""
+    fact = some_fact(chance, kinds=("of", "opposite"))
     choices = _choices(fact, chance)
     letter = LETTERS[choices.index(_chosen(fact))]
     return Exercise(
         text=fact.relation["asks"].format(thing=fact.thing),
         answer=letter,
-        slots={"choices": " ".join(f"{mark}) {choice}" for mark, choice in zip(LETTERS, choices, strict=False))},
+        slots={"choices": " ".join(f"{mark}) {choice}" for mark, choice in zip(LETTERS, choices, strict=True))},
         rationale=f"{fact.said} That is {letter}.",
-        options=tuple(LETTERS[: len(choices)]),
+        options=tuple(LETTERS),
     )
 
 
@@ -71,10 +71,10 @@ def commonsense_yes_no(chance: random.Random) -> Exercise:
     )
 
 
-def some_fact(chance: random.Random) -> Fact:
-    """A fact of a relation drawn first, so that every relation is asked as often."""
-    relations = table("relations")
-    return chance.choice(facts(chance.choice(sorted(relations))))
+def some_fact(chance: random.Random, kinds: Sequence[str] = ("of", "opposite", "order")) -> Fact:
+    """A fact of a relation drawn first, so that every relation of these kinds is asked as often."""
+    relations = sorted(name for name, relation in table("relations").items() if relation["kind"] in kinds)
+    return chance.choice(facts(chance.choice(relations)))
 
 
 def facts(name: str) -> Sequence[Fact]:
