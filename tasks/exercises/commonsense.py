@@ -3,6 +3,7 @@
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from tasks.exercises.exercise import Exercise
@@ -77,6 +78,7 @@ def some_fact(chance: random.Random, kinds: Sequence[str] = ("of", "opposite", "
     return chance.choice(facts(chance.choice(relations)))
 
 
+@cache
 def facts(name: str) -> Sequence[Fact]:
     """All facts of the relation `name`; an opposite is two of them."""
     relation = table("relations")[name]

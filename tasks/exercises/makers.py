@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from tasks.exercises.arithmetic import arithmetic, compare_numbers
-from tasks.exercises.closed_book import closed_book, known, unknown
+from tasks.exercises.closed_book import closed_book
 from tasks.exercises.commonsense import commonsense, commonsense_choice, commonsense_yes_no
 from tasks.exercises.editing import capitalise, join, plural, remove_word, replace_letter, replace_word
 from tasks.exercises.exercise import Maker
@@ -31,6 +31,4 @@ MAKERS: Mapping[str, Maker] = {
     "plural": plural,
     "language": language,
     "unknown": closed_book,
-    "known_only": known,
-    "unknown_only": unknown,
 }
