@@ -12,7 +12,7 @@ from tasks.exercises.makers import MAKERS
 from tasks.exercises.symbolic import _parity
 
 MANY = 1000
-FEWEST_DIFFERENT = 500
+FEWEST_DIFFERENT = 450
 
 
 def made(name: str, count: int = MANY, seed: int = 7) -> list[Exercise]:
