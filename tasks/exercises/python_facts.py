@@ -20,7 +20,7 @@ MODULES = (
     "ast", "base64", "bisect", "calendar", "cmath", "codecs", "collections", "colorsys", "copy", "csv", "dataclasses",
     "datetime", "difflib", "fnmatch", "fractions", "functools", "glob", "gzip", "heapq", "hmac", "html",
     "inspect", "itertools", "json", "linecache", "math", "operator", "os.path", "pickle", "pprint", "quopri", "random",
-    "re", "secrets", "shlex", "shutil", "statistics", "string", "struct", "tempfile", "textwrap", "tokenize",
+    "re", "shlex", "shutil", "statistics", "string", "struct", "tempfile", "textwrap", "tokenize",
     "traceback", "unicodedata", "urllib.parse", "weakref", "zlib",
 )  # fmt: skip
 PLACES = ("first", "second", "third", "fourth")
