@@ -6,12 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.scaling.isoflop import budgets
-from tasks.scaling.laws import FloatArray
+from tasks.scaling.laws import Chinchilla, FloatArray
 from tasks.scaling.parametric import FEWEST_ROWS, fit_parametric
 from tasks.scaling.runs import Runs
 
 CONFIDENCE = 0.95
 _FEWEST_NEAR = 5
+PARAMETERS = 5  # of approach 3: E, A, B, alpha, beta
 
 
 def held_out(
@@ -20,7 +21,9 @@ def held_out(
     """Fit approach 3 to all budgets but the largest, foretell that one's runs, and say how far off it was.
 
     A run's interval covers the law's own doubt (refits) and a run's scatter: residuals of the third of the fitted rows
-    whose tokens per parameter are nearest, since a law misses starved models by more than balanced ones.
+    whose tokens per parameter are nearest, since a law misses starved models by more than balanced ones. A law of p
+    parameters has drawn n rows nearer to itself than a new one will lie: residuals grow by sqrt(n / (n - p)), their mean
+    leverage (Davison and Hinkley 1997, section 6.2.3).
     """
     if bootstraps < 1:
         raise ValueError("a held-out check needs refits for its interval: at least 1 bootstrap sample")
@@ -35,12 +38,11 @@ def held_out(
         for ratio in np.log(held.tokens / held.parameters)
     ]
     noise_KR = np.stack([random.choice(fit.residuals[near], size=bootstraps) for near in nearest], axis=1)
-    logs_KR = np.array(
-        [[np.log(law.loss(n, d)) for n, d in zip(held.parameters, held.tokens, strict=True)] for law in fit.draws()]
-    )
-    drawn_KR = np.exp(logs_KR - noise_KR)
+    predicted_R = _losses(fit.law, held)
+    doubt_KR = np.log(np.stack([_losses(law, held) for law in fit.draws()])) - np.log(predicted_R)
+    widened = np.sqrt(len(small) / (len(small) - PARAMETERS))
+    drawn_KR = predicted_R * np.exp(widened * (doubt_KR - noise_KR))
     low_R, high_R = np.quantile(drawn_KR, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
-    predicted_R = np.array([fit.law.loss(n, d) for n, d in zip(held.parameters, held.tokens, strict=True)])
     inside_R = (held.loss >= low_R) & (held.loss <= high_R)
     best = int(np.argmin(held.loss))
     return {
@@ -60,6 +62,10 @@ def held_out(
         },
         "mean_absolute_error": float(np.abs(predicted_R / held.loss - 1).mean()),
     }
+
+
+def _losses(law: Chinchilla, runs: Runs) -> FloatArray:
+    return np.array([law.loss(n, d) for n, d in zip(runs.parameters, runs.tokens, strict=True)])
 
 
 def _largest_budget(runs: Runs) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

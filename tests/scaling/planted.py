@@ -30,3 +30,16 @@ def curves(sizes: int = 12, points: int = 40) -> Runs:
     tokens = flops / FLOPS_PER_PARAMETER_TOKEN / parameters
     losses = [BESIROGLU.loss(n, d) for n, d in zip(parameters, tokens, strict=True)]
     return of_arrays(parameters, tokens, losses, run=np.repeat(np.arange(sizes), points))
+
+
+def small_ladder(noise: float, seed: int) -> Runs:
+    """4 budgets x 5 sizes, as `espalier scaling study` trains them on a laptop."""
+    cells = [
+        (np.sqrt(flops / (FLOPS_PER_PARAMETER_TOKEN * 8)) * share, flops)
+        for flops in 1e13 / 2.5 ** np.arange(4)
+        for share in 1.7 ** np.arange(-2.0, 3.0)
+    ]
+    parameters = np.array([n for n, _ in cells])
+    tokens = np.array([flops / (FLOPS_PER_PARAMETER_TOKEN * n) for n, flops in cells])
+    drawn = np.random.default_rng(seed).standard_normal(len(cells))
+    return of_arrays(parameters, tokens, (2 + 60 / parameters**0.33 + 400 / tokens**0.4) * np.exp(noise * drawn))

@@ -10,7 +10,7 @@ from tasks.scaling.kaplan import fit_kaplan
 from tasks.scaling.laws import BESIROGLU, KAPLAN_JOINT
 from tasks.scaling.parametric import fit_parametric, grid
 from tasks.scaling.runs import Runs, of_arrays
-from tests.scaling.planted import FEW_STARTS, TRUE_EXPONENT, planted
+from tests.scaling.planted import FEW_STARTS, TRUE_EXPONENT, planted, small_ladder
 
 
 def test_the_grid_is_the_papers() -> None:
@@ -102,6 +102,13 @@ def test_the_largest_budget_is_foretold_within_five_percent(seed: int) -> None:
     assert found["best"]["half_width"] <= 0.05
     assert found["rows_fitted"] == 72
     assert found["inside"] >= 7
+
+
+def test_the_interval_of_a_small_ladder_holds_what_it_says() -> None:
+    """A law of 5 parameters on 15 rows: without room for what these take, fewer than nine of ten lay inside."""
+    found = [held_out(small_ladder(0.01, seed), starts_SP=FEW_STARTS, bootstraps=100) for seed in range(30)]
+    assert sum(each["best"]["inside"] for each in found) >= 27
+    assert sum(each["inside"] for each in found) >= 0.9 * 30 * 5
 
 
 def test_kaplans_joint_law_comes_back() -> None:
