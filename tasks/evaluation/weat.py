@@ -10,9 +10,17 @@ from math import comb
 import numpy as np
 import numpy.typing as npt
 
-from tasks.generations.word_vectors import Floats, Vectors, unit
-
 MOST_PERMUTATIONS = 20_000
+
+Vectors = npt.NDArray[np.floating]
+Floats = npt.NDArray[np.float64]
+
+
+def unit(vectors: Vectors) -> Vectors:
+    """Rows of length 1, so that products are cosines; a row of zeros stays one."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    scaled: Vectors = vectors / np.where(lengths > 0, lengths, 1)
+    return scaled
 
 
 @dataclass(frozen=True, kw_only=True)
