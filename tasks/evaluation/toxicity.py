@@ -30,7 +30,7 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class WordList:
-    """1 for a text that holds one of the words, else 0: it sees neither meaning nor quotation, and misses every other word."""
+    """1 for a text that holds one of the words, else 0: it sees no meaning and no quotation marks, and no other word."""
 
     words: frozenset[str]
     source: str
