@@ -53,7 +53,7 @@ def score_splits(model: Any, splits: Sequence[Split], *, batch_tokens: int = BAT
         batch = _Batch(rows, splits)
         nats_N, greedy_N = _predicted(model, batch)
         lengths = [len(splits[number].continuation) for number in batch.splits]
-        parts = zip(batch.splits, nats_N.split(lengths), greedy_N.split(lengths), strict=True)
+        parts = zip(batch.splits, torch.split(nats_N, lengths), torch.split(greedy_N, lengths), strict=True)
         for number, nats, greedy in parts:
             scores[number] = TokenScore(nats=float(nats.sum()), greedy=bool(greedy.all()), tokens=len(nats))
     model.train(was_training)
@@ -93,36 +93,37 @@ def batches(rows: Sequence[Row], batch_tokens: int) -> Iterator[list[Row]]:
 
 
 class _Batch:
-    """Rows padded on the right. `parts_BT` is 0 on a context, k on its k-th continuation, -1 on padding."""
+    """Rows padded on the right. `parts_BT` is 0 on a context, k on its k-th continuation, -1 on padding.
+
+    Its splits' tokens follow one another in `targets_N`; `places_N` are those in the flattened batch that predict them.
+    """
 
     def __init__(self, rows: Sequence[Row], splits: Sequence[Split]) -> None:
         width = max(row.length for row in rows)
-        ids, parts, positions = [], [], []
-        self.splits: list[int] = []
+        self.splits = [number for row in rows for number in row.splits]
+        self.ids_BT = torch.zeros(len(rows), width, dtype=torch.long)
+        self.positions_BT = torch.zeros(len(rows), width, dtype=torch.long)
+        self.parts_BT = torch.full((len(rows), width), -1)
         places: list[int] = []
-        targets: list[int] = []
         for number, row in enumerate(rows):
-            context = len(row.context)
-            row_ids, row_parts, row_positions = list(row.context), [0] * context, list(range(context))
+            place = context = len(row.context)
+            self._lay(number, 0, row.context, position=0, part=0)
             for part, split in enumerate(row.splits, start=1):
-                continuation = splits[split].continuation
-                begin = number * width + len(row_ids)
-                places += [number * width + context - 1, *range(begin, begin + len(continuation) - 1)]
-                targets += continuation
-                row_ids += continuation[:-1]
-                row_parts += [part] * (len(continuation) - 1)
-                row_positions += range(context, context + len(continuation) - 1)
-                self.splits.append(split)
-            padding = width - len(row_ids)
-            ids.append(row_ids + [0] * padding)
-            parts.append(row_parts + [-1] * padding)
-            positions.append(row_positions + [0] * padding)
-        self.ids_BT, self.parts_BT = torch.tensor(ids), torch.tensor(parts)
-        self.positions_BT = torch.tensor(positions)
-        self.places_N, self.targets_N = torch.tensor(places), torch.tensor(targets)
+                read = splits[split].continuation[:-1]
+                self._lay(number, place, read, position=context, part=part)
+                places += [number * width + each for each in (context - 1, *range(place, place + len(read)))]
+                place += len(read)
+        self.places_N = torch.tensor(places)
+        self.targets_N = torch.tensor([token for number in self.splits for token in splits[number].continuation])
 
-    def mask_B1TT(self) -> Tensor | None:
-        """Who looks at whom: at the context and at one's own part, up to oneself; None where that is all before."""
+    def _lay(self, row: int, place: int, ids: Sequence[int], *, position: int, part: int) -> None:
+        end = place + len(ids)
+        self.ids_BT[row, place:end] = torch.tensor(ids, dtype=torch.long)
+        self.positions_BT[row, place:end] = torch.arange(position, position + len(ids))
+        self.parts_BT[row, place:end] = part
+
+    def mask(self) -> Tensor | None:
+        """[B, 1, T, T]: a token looks at its context and at its own part, up to itself; None where that is all before."""
         if int(self.parts_BT.max()) <= 1:
             return None
         parts_BT = self.parts_BT
@@ -133,7 +134,7 @@ class _Batch:
 def _predicted(model: Any, batch: _Batch) -> tuple[Tensor, Tensor]:
     """ln p [N] of the targets, and whether each was the most likely token [N]; on the CPU."""
     device = next(model.parameters()).device
-    mask_B1TT = batch.mask_B1TT()
+    mask_B1TT = batch.mask()
     output = model.base_model(
         input_ids=batch.ids_BT.to(device),
         attention_mask=None if mask_B1TT is None else mask_B1TT.to(device),
@@ -141,7 +142,7 @@ def _predicted(model: Any, batch: _Batch) -> tuple[Tensor, Tensor]:
         use_cache=False,
     )
     head_VD = vocabulary_head(model)
-    places_U, used_N = batch.places_N.to(device).unique(return_inverse=True)
+    places_U, used_N = torch.unique(batch.places_N.to(device), return_inverse=True)
     states_UD = output.last_hidden_state.flatten(0, 1)[places_U]
     sums, likeliest = [], []
     for states_CD in states_UD.split(max(1, HEAD_VALUES // head_VD.shape[0])):
