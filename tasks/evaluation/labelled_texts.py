@@ -14,6 +14,7 @@ TEXT_FIELDS = ("text", "comment_text", "comment", "sentence", "document")
 LABEL_FIELDS = ("toxic", "toxicity", "label", "target")
 LABELS: Mapping[str, float] = {"toxic": 1.0, "true": 1.0, "yes": 1.0, "not toxic": 0.0, "false": 0.0, "no": 0.0}
 DELIMITERS: Mapping[str, str] = {".csv": ",", ".tsv": "\t"}
+LABELLED_FILES = (".jsonl", *DELIMITERS)
 LONGEST_FIELD = 1 << 20
 
 
@@ -35,7 +36,9 @@ def read_labelled(path: Path) -> list[Labelled]:
             raise ValueError(f"{path}, line {number}: {error}") from None
     toxic = sum(each.label >= 0.5 for each in found)
     if not 0 < toxic < len(found):
-        raise ValueError(f"{path}: {toxic} of {len(found)} texts are toxic; a classifier needs both kinds, labelled 1 and 0")
+        raise ValueError(
+            f"{path}: {toxic} of {len(found)} texts are toxic; a classifier needs both kinds, labelled 1 and 0"
+        )
     return found
 
 
@@ -61,7 +64,9 @@ def _table_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
             for row in reader:
                 yield reader.line_num, row
         except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}, line {reader.line_num + 1}: cannot be read ({error}); write it as UTF-8") from error
+            raise ValueError(
+                f"{path}, line {reader.line_num + 1}: cannot be read ({error}); write it as UTF-8"
+            ) from error
 
 
 def _labelled(row: Mapping[str, Any]) -> Labelled:

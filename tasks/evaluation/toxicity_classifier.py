@@ -76,9 +76,13 @@ def load_classifier(folder: Path) -> Classifier:
         card = Card(**json.loads((folder / CARD_FILE).read_text(encoding="utf-8")))
         weights = load_file(folder / WEIGHTS_FILE)["weights"].astype(np.float64)
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
-        raise ValueError(f"{folder}: holds no toxicity classifier ({error}); train one with --data LABELLED.jsonl") from error
+        raise ValueError(
+            f"{folder}: holds no toxicity classifier ({error}); train one with --data LABELLED.jsonl"
+        ) from error
     if weights.shape != (BUCKETS + 1,):
-        raise ValueError(f"{folder / WEIGHTS_FILE}: has {weights.shape} weights, expected {BUCKETS + 1}; train it again")
+        raise ValueError(
+            f"{folder / WEIGHTS_FILE}: has {weights.shape} weights, expected {BUCKETS + 1}; train it again"
+        )
     return Classifier(weights, card)
 
 
@@ -88,7 +92,9 @@ def train_classifier(path: Path) -> Classifier:
     kept = [each for each in texts if not _is_held_out(each.text)]
     held_out = [each for each in texts if _is_held_out(each.text)]
     if not held_out or not 0 < sum(each.label >= THRESHOLD for each in kept) < len(kept):
-        raise ValueError(f"{path}: {len(texts)} texts are too few to train on some and try on others; give a hundred or more")
+        raise ValueError(
+            f"{path}: {len(texts)} texts are too few to train on some and try on others; give a hundred or more"
+        )
     # as they are saved, so that a loaded classifier scores the same
     weights = fit(features([each.text for each in kept]), _labels(kept)).astype(np.float32).astype(np.float64)
     return Classifier(weights, _card(path, weights, kept, held_out))
