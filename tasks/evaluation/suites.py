@@ -3,10 +3,10 @@
 import difflib
 from collections.abc import Mapping
 
-from tasks.evaluation import prompting
+from tasks.evaluation import prompting, safety_suite
 from tasks.evaluation.suite import Suite
 
-SUITES: Mapping[str, Suite] = {"prompting": prompting.run}
+SUITES: Mapping[str, Suite] = {"prompting": prompting.run, "safety": safety_suite.run}
 
 
 def suite_named(name: str) -> Suite:
