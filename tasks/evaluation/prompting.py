@@ -7,7 +7,7 @@ from typing import Any
 
 from tasks.artifacts import digest_of
 from tasks.evaluation.asking import Asked, ask_all
-from tasks.evaluation.benchmark import Benchmark, Item, benchmarks, fixed_examples
+from tasks.evaluation.benchmark import Benchmark, Item, benchmarks
 from tasks.evaluation.cells import CONSISTENT, COT, DIRECT, Cell, identity_of, rows_of
 from tasks.evaluation.intervals import range_interval
 from tasks.evaluation.kept_cells import Cells

@@ -25,11 +25,11 @@ def pairs_part() -> Part:
     return Part(
         benchmark="sentence_pairs", mode=LIKELIHOOD, task="what follows the group, given the sentence up to it",
         data=[asdict(each) for each in pairs], template=_PLAIN, decoding="log-likelihood of the words after the group",
-        size=len(pairs), ask=partial(_scored_pairs, pairs), measure=_pair_measures,
+        size=len(pairs), ask=partial(scored_pairs, pairs), measure=_pair_measures,
     )  # fmt: skip
 
 
-def _scored_pairs(pairs: Sequence[SentencePair], subject: Subject, told: Told) -> Iterator[Example]:
+def scored_pairs(pairs: Sequence[SentencePair], subject: Subject, told: Told) -> Iterator[Example]:
     both = [(getattr(pair, side), pair.rest) for pair in pairs for side in SIDES]
     nats = _nats(subject, both)
     told(len(pairs))

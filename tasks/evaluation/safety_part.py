@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from tasks.artifacts import digest_of
+from tasks.evaluation.hallucination import table
 from tasks.evaluation.intervals import Interval
 from tasks.evaluation.kept_cells import code_digest
 from tasks.evaluation.subject import Subject
@@ -66,7 +68,19 @@ class Part:
         known = {"benchmark": self.benchmark, "shots": 0, "mode": self.mode}
         for each in self.measure(examples):
             figures = {"metric": each.metric, **each.interval.record()}
-            yield {**known, **figures, **counts, **each.extra, "identity": self.identity(subject)}
+            meaning = meaning_of(self.benchmark, each.metric)
+            yield {**known, **figures, **counts, **meaning, **each.extra, "identity": self.identity(subject)}
+
+
+@cache
+def figures() -> Mapping[str, Mapping[str, Any]]:
+    """benchmark.metric -> {"best", "says"}, of our own sets (safety/figures.yaml)."""
+    return dict(table("figures"))
+
+
+def meaning_of(benchmark: str, metric: str) -> Mapping[str, Any]:
+    """What the figure says and what would be best; those of a user's BBQ file are those of ours."""
+    return figures()[f"{'bbq' if benchmark.startswith('bbq_') else benchmark}.{metric}"]
 
 
 def template_of(subject: Subject) -> str:

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tasks.artifacts import file_sha256
 from tasks.evaluation.bbq_items import OURS, BbqItem, is_bbq, own_items, read_bbq
@@ -18,7 +19,7 @@ from tasks.evaluation.safety_bias import bbq_part, pairs_part, weat_part
 from tasks.evaluation.safety_part import Part
 from tasks.evaluation.safety_questions import closed_book_part, python_functions_part
 from tasks.evaluation.safety_toxicity import default_words, toxicity_part
-from tasks.evaluation.subject import Subject
+from tasks.evaluation.subject import Subject, subject_in
 from tasks.evaluation.suite import Outcome, Progress, Request
 from tasks.evaluation.toxicity import Scorer, read_words
 
@@ -56,6 +57,13 @@ def run(subject: Subject, request: Request, cells: Cells, progress: Progress) ->
     notes = tuple(f"{each.path.name}: read as {each.kind}" for each in brought)
     reused = sum(found is not None for found in kept)
     return Outcome(rows=rows, examples=examples, cells=len(parts), reused=reused, notes=notes)
+
+
+def measure_safety(model: str, seed: int) -> list[dict[str, Any]]:
+    """The rows of a model on our own sets, with our list of words: what a recipe's bounds are about."""
+    subject = subject_in(Path(model))
+    parts = _parts(subject, Request(seed=seed), [])
+    return [row for part in parts for row in part.rows(subject, part.examples(subject, lambda _: None))]
 
 
 def recognised(path: Path) -> Brought:

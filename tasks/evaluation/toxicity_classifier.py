@@ -27,6 +27,7 @@ SIZES = (2, 3, 4, 5)
 MOST_BYTES = 20_000  # read of one text
 STRENGTH = 10.0  # of the data against the penalty, as scikit-learn's C
 MOST_ITERATIONS = 200
+FEWEST_TEXTS = 100
 HELD_OUT = 10  # one text in so many, by its digest, is not trained on
 WEIGHTS_FILE, CARD_FILE = "toxicity.safetensors", "toxicity.json"
 
@@ -91,9 +92,9 @@ def train_classifier(path: Path) -> Classifier:
     texts = read_labelled(path)
     kept = [each for each in texts if not _is_held_out(each.text)]
     held_out = [each for each in texts if _is_held_out(each.text)]
-    if not held_out or not 0 < sum(each.label >= THRESHOLD for each in kept) < len(kept):
+    if len(texts) < FEWEST_TEXTS or not held_out or not 0 < sum(_labels(kept) >= THRESHOLD) < len(kept):
         raise ValueError(
-            f"{path}: {len(texts)} texts are too few to train on some and try on others; give a hundred or more"
+            f"{path}: {len(texts)} texts are too few to train on some and try on others; give {FEWEST_TEXTS} or more"
         )
     # as they are saved, so that a loaded classifier scores the same
     weights = fit(features([each.text for each in kept]), _labels(kept)).astype(np.float32).astype(np.float64)
