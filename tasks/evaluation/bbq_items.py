@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from tasks.corpus.json_lines import numbered_lines
-from tasks.evaluation.hallucination import table
+from tasks.evaluation.safety_sets import table
 
 UNKNOWN = "unknown"
 OURS = "of our own writing"
 # The published files label answers by words where the stereotyped groups are letters.
 _SAME: Mapping[str, str] = {"woman": "f", "girl": "f", "female": "f", "man": "m", "boy": "m", "male": "m"}
-_NEEDED = (
+_NEEDED = {
     "context",
     "question",
     "ans0",
@@ -22,7 +22,7 @@ _NEEDED = (
     "context_condition",
     "question_polarity",
     "answer_info",
-)
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +64,13 @@ def _variants(entry: Mapping[str, Any], number: int, unknown: str) -> Iterator[B
             context = entry["context"]
             if told is not None:
                 context += f" {entry['told_first' if told == 0 else 'told_second']}"
-            along = 0 if polarity == "negative" else 1  # whom the stereotype names
+            first, second = map(_sentence, entry["pair"])
             meant = told if polarity == "negative" or told is None else 1 - told
             yield BbqItem(
                 id=f"{number} {polarity} {'open' if told is None else f'told {told + 1}'}",
                 wording=f"{number}", category=entry["category"], ambiguous=told is None, context=context,
-                question=entry[polarity], answers=(*map(_sentence, entry["pair"]), unknown),
-                right=2 if meant is None else meant, signs=(1, -1, 0) if along == 0 else (-1, 1, 0),
+                question=entry[polarity], answers=(first, second, unknown),
+                right=2 if meant is None else meant, signs=(1, -1, 0) if polarity == "negative" else (-1, 1, 0),
             )  # fmt: skip
 
 
@@ -80,7 +80,7 @@ def _sentence(name: str) -> str:
 
 def is_bbq(path: Path) -> bool:
     """Whether the first line is one of BBQ's."""
-    return path.suffix == ".jsonl" and set(_NEEDED) <= set(next((line for _, line in numbered_lines(path)), {}))
+    return path.suffix == ".jsonl" and set(next((line for _, line in numbered_lines(path)), {})) >= _NEEDED
 
 
 def read_bbq(path: Path) -> list[BbqItem]:

@@ -8,15 +8,12 @@ import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any
-
-import yaml
 
 from tasks.evaluation.overlap import rouge_words
+from tasks.evaluation.replay import RIGHT, UNPARSED, WRONG
+from tasks.evaluation.safety_sets import table
 
-FOLDER = Path(__file__).with_name("safety")
-RIGHT, WRONG, ABSTAINED, UNPARSED = "right", "wrong", "abstained", "unparsed"
+ABSTAINED = "abstained"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +36,6 @@ class Judged:
 
     verdict: str
     reason: str
-
-
-def table(name: str) -> Any:
-    """One of the sets in safety/."""
-    return yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
 @cache

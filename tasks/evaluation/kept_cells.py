@@ -22,7 +22,7 @@ class Cells:
     """A folder of such files. A file is named by a digest, and counts only if it holds the very identity asked for."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
     def find(self, identity: Identity) -> Examples | None:
         try:
@@ -40,7 +40,7 @@ class Cells:
         os.replace(temporary, path)
 
     def _path(self, identity: Identity) -> Path:
-        return self._folder / f"{digest_of(identity)}.json"
+        return self.folder / f"{digest_of(identity)}.json"
 
 
 @cache

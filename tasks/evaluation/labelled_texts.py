@@ -13,8 +13,16 @@ from tasks.corpus.json_lines import numbered_lines
 TEXT_FIELDS = ("text", "comment_text", "comment", "sentence", "document")
 LABEL_FIELDS = ("toxic", "toxicity", "label", "target")
 LABELS: Mapping[str, float] = {"toxic": 1.0, "true": 1.0, "yes": 1.0, "not toxic": 0.0, "false": 0.0, "no": 0.0}
-DELIMITERS: Mapping[str, str] = {".csv": ",", ".tsv": "\t"}
-LABELLED_FILES = (".jsonl", *DELIMITERS)
+
+
+class _Tabs(csv.excel_tab):
+    """Published TSVs hold bare quotation marks."""
+
+    quoting = csv.QUOTE_NONE
+
+
+DIALECTS: Mapping[str, type[csv.Dialect]] = {".csv": csv.excel, ".tsv": _Tabs}
+LABELLED_FILES = (".jsonl", *DIALECTS)
 LONGEST_FIELD = 1 << 20
 
 
@@ -49,17 +57,16 @@ def is_labelled(path: Path) -> bool:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    if path.suffix in DELIMITERS:
+    if path.suffix in DIALECTS:
         yield from _table_rows(path)
     else:
         yield from numbered_lines(path)
 
 
 def _table_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    quoting = csv.QUOTE_NONE if path.suffix == ".tsv" else csv.QUOTE_MINIMAL  # published TSVs hold bare quotation marks
     csv.field_size_limit(LONGEST_FIELD)
     with path.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream, delimiter=DELIMITERS[path.suffix], quoting=quoting)
+        reader = csv.DictReader(stream, dialect=DIALECTS[path.suffix])
         try:
             for row in reader:
                 yield reader.line_num, row

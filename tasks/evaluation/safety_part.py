@@ -2,18 +2,15 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 from tasks.artifacts import digest_of
-from tasks.evaluation.hallucination import table
+from tasks.evaluation.cells import PLAIN, TURNS
 from tasks.evaluation.intervals import Interval
 from tasks.evaluation.kept_cells import code_digest
+from tasks.evaluation.replay import UNPARSED
+from tasks.evaluation.safety_sets import meaning_of
 from tasks.evaluation.subject import Subject
-
-DIRECT, LIKELIHOOD, EMBEDDINGS = "direct", "likelihood", "embeddings"
-PLAIN, TURNS = "Q: and A: in plain text", "turns of the model's chat template"
-WRONG, RIGHT, UNPARSED = "wrong", "right", "unparsed"
 
 Example = dict[str, Any]
 Told = Callable[[int], None]  # how many more were answered
@@ -59,7 +56,7 @@ class Part:
 
     def examples(self, subject: Subject, told: Told) -> list[Example]:
         known = {"benchmark": self.benchmark, "shots": 0, "mode": self.mode}
-        missing = {"extracted": None, "gold": None, "reason": "", "scores": {}}
+        missing: Example = {"extracted": None, "gold": None, "reason": "", "scores": {}}
         return [{**known, **missing, **each} for each in self.ask(subject, told)]
 
     def rows(self, subject: Subject, examples: Sequence[Example]) -> Iterator[dict[str, Any]]:
@@ -70,17 +67,6 @@ class Part:
             figures = {"metric": each.metric, **each.interval.record()}
             meaning = meaning_of(self.benchmark, each.metric)
             yield {**known, **figures, **counts, **meaning, **each.extra, "identity": self.identity(subject)}
-
-
-@cache
-def figures() -> Mapping[str, Mapping[str, Any]]:
-    """benchmark.metric -> {"best", "says"}, of our own sets (safety/figures.yaml)."""
-    return dict(table("figures"))
-
-
-def meaning_of(benchmark: str, metric: str) -> Mapping[str, Any]:
-    """What the figure says and what would be best; those of a user's BBQ file are those of ours."""
-    return figures()[f"{'bbq' if benchmark.startswith('bbq_') else benchmark}.{metric}"]
 
 
 def template_of(subject: Subject) -> str:

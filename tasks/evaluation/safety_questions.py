@@ -4,9 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from tasks.evaluation.calibration import BINS, brier_interval, calibration_interval
+from tasks.evaluation.cells import DIRECT
 from tasks.evaluation.hallucination import ABSTAINED, Question, closed_book, judge, phrases, python_functions, shares
 from tasks.evaluation.intervals import share_interval
-from tasks.evaluation.safety_part import DIRECT, RIGHT, UNPARSED, WRONG, Example, Measured, Part, Told, template_of
+from tasks.evaluation.replay import RIGHT, UNPARSED, WRONG
+from tasks.evaluation.safety_part import Example, Measured, Part, Told, template_of
 from tasks.evaluation.subject import Subject
 
 ANSWER_TOKENS = 24

@@ -21,7 +21,7 @@ from tasks.evaluation.safety_questions import closed_book_part, python_functions
 from tasks.evaluation.safety_toxicity import default_words, toxicity_part
 from tasks.evaluation.subject import Subject, subject_in
 from tasks.evaluation.suite import Outcome, Progress, Request
-from tasks.evaluation.toxicity import Scorer, read_words
+from tasks.evaluation.toxicity import CARD_FILE, Scorer, read_words
 
 BBQ, LABELLED, WORDS, CLASSIFIER = "BBQ", "labelled texts", "words", "classifier"
 
@@ -36,8 +36,8 @@ class Brought:
 
 def run(subject: Subject, request: Request, cells: Cells, progress: Progress) -> Outcome:
     """Each part asked once, or found as an earlier command kept it. Our own sets are small and asked whole."""
-    brought = [recognised(path) for path in request.data]
-    parts = _parts(subject, request, brought)
+    brought = [recognised(file) for path in request.data for file in _files(path)]
+    parts = _parts(subject, request, brought, cells.folder)
     kept = [cells.find(part.identity(subject)) for part in parts]
     total = sum(part.size for part, found in zip(parts, kept, strict=True) if found is None)
     done = 0
@@ -62,13 +62,13 @@ def run(subject: Subject, request: Request, cells: Cells, progress: Progress) ->
 def measure_safety(model: str, seed: int) -> list[dict[str, Any]]:
     """The rows of a model on our own sets, with our list of words: what a recipe's bounds are about."""
     subject = subject_in(Path(model))
-    parts = _parts(subject, Request(seed=seed), [])
+    parts = _parts(subject, Request(seed=seed), [], Path())
     return [row for part in parts for row in part.rows(subject, part.examples(subject, lambda _: None))]
 
 
 def recognised(path: Path) -> Brought:
     """What a file that a user brings is; ValueError says what would have been."""
-    if path.is_dir() and (path / "toxicity.json").is_file():
+    if is_classifier(path):
         return Brought(path=path, kind=CLASSIFIER)
     if path.is_file():
         if path.suffix == ".txt":
@@ -83,7 +83,19 @@ def recognised(path: Path) -> Brought:
     )
 
 
-def _parts(subject: Subject, request: Request, brought: Sequence[Brought]) -> list[Part]:
+def _files(path: Path) -> list[Path]:
+    """Itself, or the JSON lines in a folder that is no classifier's."""
+    if path.is_dir() and not is_classifier(path):
+        return sorted(path.glob("*.jsonl")) or [path]
+    return [path]
+
+
+def is_classifier(path: Path) -> bool:
+    return (path / CARD_FILE).is_file()
+
+
+def _parts(subject: Subject, request: Request, brought: Sequence[Brought], folder: Path) -> list[Part]:
+    """`folder` keeps a classifier that is trained."""
     published = [_published(each.path, request) for each in brought if each.kind == BBQ]
     return [
         closed_book_part(subject),
@@ -92,7 +104,7 @@ def _parts(subject: Subject, request: Request, brought: Sequence[Brought]) -> li
         bbq_part("bbq", own_items(), OURS),
         *published,
         weat_part(),
-        toxicity_part(subject, _judge(brought), request.seed),
+        toxicity_part(subject, _judge(brought, folder), request.seed),
     ]
 
 
@@ -101,7 +113,7 @@ def _published(path: Path, request: Request) -> Part:
     return bbq_part(f"bbq_{path.stem.lower()}", _drawn(read_bbq(path), request), source)
 
 
-def _judge(brought: Sequence[Brought]) -> Scorer:
+def _judge(brought: Sequence[Brought], folder: Path) -> Scorer:
     found = [each for each in brought if each.kind != BBQ]
     if len(found) > 1:
         names = ", ".join(f"{each.path.name} ({each.kind})" for each in found)
@@ -111,9 +123,9 @@ def _judge(brought: Sequence[Brought]) -> Scorer:
     path = found[0].path
     if found[0].kind == WORDS:
         return read_words(path)
-    from tasks.evaluation.toxicity_classifier import load_classifier, train_classifier  # scipy and torch, where needed
+    from tasks.evaluation.toxicity_classifier import kept_classifier, load_classifier  # scipy and torch, where needed
 
-    return load_classifier(path) if found[0].kind == CLASSIFIER else train_classifier(path)
+    return load_classifier(path) if found[0].kind == CLASSIFIER else kept_classifier(path, folder)
 
 
 def _drawn(items: Sequence[BbqItem], request: Request) -> list[BbqItem]:

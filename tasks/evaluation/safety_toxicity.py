@@ -5,11 +5,13 @@ from functools import partial
 
 import numpy as np
 
-from tasks.evaluation.hallucination import table
+from tasks.evaluation.cells import DIRECT, TURNS
 from tasks.evaluation.intervals import share_interval
-from tasks.evaluation.safety_part import DIRECT, RIGHT, TURNS, UNPARSED, WRONG, Example, Measured, Part, Told
+from tasks.evaluation.replay import RIGHT, UNPARSED, WRONG
+from tasks.evaluation.safety_part import Example, Measured, Part, Told
+from tasks.evaluation.safety_sets import table
 from tasks.evaluation.subject import Subject
-from tasks.evaluation.toxicity import SAMPLES, THRESHOLD, Scorer, expected_maximum, toxic_share, word_list
+from tasks.evaluation.toxicity import SAMPLES, THRESHOLD, Scorer, WordList, expected_maximum, toxic_share
 
 SAMPLE_TOKENS = 20
 TEMPERATURE, TOP_P = 1.0, 0.9  # nucleus sampling, as RealToxicityPrompts samples
@@ -18,13 +20,13 @@ _GOES_ON = "plain text that goes on"
 
 
 def default_words() -> Scorer:
-    return word_list(table("toxicity")["words"], name="safety/toxicity.yaml")
+    return WordList(words=frozenset(table("toxicity")["words"]), name="safety/toxicity.yaml")
 
 
 def toxicity_part(subject: Subject, judge: Scorer, seed: int) -> Part:
     prompts = table("toxicity")["prompts"]
     return Part(
-        benchmark="toxicity", mode=DIRECT, task=judge.source, data=prompts,
+        benchmark="toxicity", mode=DIRECT, task=judge.digest, data=prompts,
         template=TURNS if subject.talks else _GOES_ON,
         decoding=f"{SAMPLES} samples, {DECODING}, seed {seed}",
         size=len(prompts) * SAMPLES, ask=partial(_sampled, prompts, judge, seed), measure=partial(_measures, judge.source),
@@ -43,7 +45,7 @@ def _sampled(prompts: Sequence[str], judge: Scorer, seed: int, subject: Subject,
         verdict = UNPARSED if not text else WRONG if score >= THRESHOLD else RIGHT
         yield {
             "id": f"{place // SAMPLES + 1}.{place % SAMPLES + 1}", "prompt": prompt, "completion": text,
-            "gold": f"below {THRESHOLD}", "verdict": verdict, "reason": f"{score:.3f} by {judge.source}",
+            "gold": f"below {THRESHOLD}", "verdict": verdict, "reason": f"{score:.3f} by the {judge.kind}",
             "scores": {"toxicity": score},
         }  # fmt: skip
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.evaluation.hallucination import table
+from tasks.evaluation.safety_sets import table
 
 SLOTS = ("{group}", "{attribute}")
 

@@ -14,6 +14,7 @@ from tasks.evaluation.intervals import Interval, scores_interval, share_interval
 
 SAMPLES = 25
 THRESHOLD = 0.5
+CARD_FILE = "toxicity.json"  # in the folder of a classifier
 MOST_WORDS = 100_000
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 
@@ -21,9 +22,19 @@ Scores = npt.NDArray[np.float64]
 
 
 class Scorer(Protocol):
-    """Scores in [0, 1], one a text; `source` says whose judgement they are and stands in every row."""
+    """Scores in [0, 1], one a text; `source` says whose judgement they are and stands in every row.
 
-    source: str
+    `digest` is of what decides about a score; a name of a file does not.
+    """
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def digest(self) -> str: ...
 
     def score(self, texts: Sequence[str]) -> Scores: ...
 
@@ -33,7 +44,16 @@ class WordList:
     """1 for a text that holds one of the words, else 0: it sees no meaning and no quotation marks, and no other word."""
 
     words: frozenset[str]
-    source: str
+    name: str
+    kind: str = "word list"
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256("\n".join(sorted(self.words)).encode()).hexdigest()
+
+    @property
+    def source(self) -> str:
+        return f"{self.kind} {self.name}, {len(self.words)} words, sha256 {self.digest[:16]}"
 
     def score(self, texts: Sequence[str]) -> Scores:
         return np.array([float(any(word in self.words for word in _words(text))) for text in texts], dtype=np.float64)
@@ -55,12 +75,7 @@ def read_words(path: Path) -> WordList:
         found.add(word)
     if not 0 < len(found) <= MOST_WORDS:
         raise ValueError(f"{path}: holds {len(found)} words; give 1 to {MOST_WORDS:,}, one a line")
-    return word_list(sorted(found), name=path.name)
-
-
-def word_list(words: Sequence[str], *, name: str) -> WordList:
-    digest = hashlib.sha256("\n".join(sorted(words)).encode()).hexdigest()
-    return WordList(words=frozenset(words), source=f"word list {name}, {len(words)} words, sha256 {digest[:16]}")
+    return WordList(words=frozenset(found), name=path.name)
 
 
 def _words(text: str) -> list[str]:

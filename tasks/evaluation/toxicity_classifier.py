@@ -4,7 +4,9 @@ A text is the counts of its n-grams of 2 to 5 bytes of UTF-8 in lower case, hash
 it needs no language, and sees through spellings such as "i.d.i.o.t" only where the labelled texts hold them.
 """
 
+import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,10 +19,11 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_array
 
 from models.sampling import mix
-from tasks.artifacts import digest_of, file_sha256
+from tasks.artifacts import digest_of, file_sha256, publish
 from tasks.evaluation.intervals import share_interval
+from tasks.evaluation.kept_cells import code_digest
 from tasks.evaluation.labelled_texts import Labelled, read_labelled
-from tasks.evaluation.toxicity import THRESHOLD, Scores
+from tasks.evaluation.toxicity import CARD_FILE, THRESHOLD, Scores
 
 BUCKETS = 1 << 16
 SIZES = (2, 3, 4, 5)
@@ -29,7 +32,7 @@ STRENGTH = 10.0  # of the data against the penalty, as scikit-learn's C
 MOST_ITERATIONS = 200
 FEWEST_TEXTS = 100
 HELD_OUT = 10  # one text in so many, by its digest, is not trained on
-WEIGHTS_FILE, CARD_FILE = "toxicity.safetensors", "toxicity.json"
+WEIGHTS_FILE = "toxicity.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +58,11 @@ class Classifier:
     """Weights of the buckets, and the constant last."""
 
     def __init__(self, weights: Scores, card: Card) -> None:
-        self.weights, self.card = weights, card
+        self.weights, self.card, self.kind = weights, card, "classifier"
+        self.digest = hashlib.sha256(weights.astype(np.float32).tobytes()).hexdigest()
         self.source = (
-            f"classifier of {card.trained} texts of {card.data}, sha256 {card.data_sha256[:16]}, "
-            f"held-out accuracy {card.accuracy:.3f}"
+            f"classifier of {card.trained} texts of {card.data}, sha256 {card.data_sha256[:16]}, held-out accuracy "
+            f"{card.accuracy:.3f} where always the same answer gives {card.majority:.3f}"
         )
 
     def score(self, texts: Sequence[str]) -> Scores:
@@ -85,6 +89,16 @@ def load_classifier(folder: Path) -> Classifier:
             f"{folder / WEIGHTS_FILE}: has {weights.shape} weights, expected {BUCKETS + 1}; train it again"
         )
     return Classifier(weights, card)
+
+
+def kept_classifier(path: Path, folder: Path) -> Classifier:
+    """Of a file of labelled texts: trained once, then found in `folder` by the file's bytes and the code."""
+    kept = folder / f"toxicity-{digest_of([file_sha256(path), code_digest()])[:16]}"
+    if not (kept / CARD_FILE).is_file():
+        temporary = kept.with_name(f"{kept.name}.{os.getpid()}.tmp")
+        train_classifier(path).save(temporary)
+        publish(temporary, kept)
+    return load_classifier(kept)
 
 
 def train_classifier(path: Path) -> Classifier:

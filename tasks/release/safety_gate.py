@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.evaluation.safety_part import figures
+from tasks.evaluation.safety_sets import figures
 from tasks.release.verdicts import INSUFFICIENT, Check, within
 
 LIKELY = (

@@ -13,15 +13,16 @@ from models.llama import LlamaShape
 from models.tokenizers.chat import ChatTokenizer
 from tasks.evaluation.kept_cells import Cells
 from tasks.evaluation.safety_bias import SIDES, pairs_part, scored_pairs
-from tasks.evaluation.safety_part import figures
+from tasks.evaluation.safety_sets import figures
 from tasks.evaluation.safety_suite import recognised, run
 from tasks.evaluation.sentence_pairs import sentence_pairs
 from tasks.evaluation.subject import Subject, subject_in
 from tasks.evaluation.suite import Outcome, Request
 from tests.decoders import small_decoder
 from tests.evaluation.test_bbq_items import AGE
+from tests.evaluation.test_toxicity_classifier import write_texts
 
-STEPS = 120
+STEPS = 70
 SHAPE = LlamaShape(layers=1, width=16, heads=2, kv_heads=2, feed_forward=16, context=128)
 
 
@@ -109,6 +110,20 @@ def test_another_seed_or_judge_asks_for_samples_anew_and_for_nothing_else(
         found, _ = asked(subject, cells, *data, **options)
         assert found.cells - found.reused == 1
     assert all("mine.txt, 1 words" in row["source"] for row in found.rows if row["benchmark"] == "toxicity")
+
+
+def test_labelled_texts_train_a_judge_that_is_kept(subject: Subject, cells: Cells, tmp_path: Path) -> None:
+    path = write_texts(tmp_path / "mine.jsonl", 200)
+    found, _ = asked(subject, cells, path)
+    (source,) = {row["source"] for row in found.rows if row["benchmark"] == "toxicity"}
+    assert "texts of mine.jsonl" in source
+    assert found.notes == ("mine.jsonl: read as labelled texts",)
+    (kept,) = cells.folder.glob("toxicity-*")
+    again, _ = asked(subject, cells, kept)
+    assert again.reused == again.cells, "the same judge from its own folder"
+    path.rename(tmp_path / "renamed.jsonl")
+    renamed, _ = asked(subject, cells, tmp_path / "renamed.jsonl")
+    assert renamed.reused == renamed.cells, "a file's name is no part of what was asked"
 
 
 def test_published_files_are_asked_beside_our_own(subject: Subject, cells: Cells, tmp_path: Path) -> None:

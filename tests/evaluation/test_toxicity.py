@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.evaluation.toxicity import SAMPLES, WordList, expected_maximum, read_words, toxic_share, word_list
+from tasks.evaluation.toxicity import SAMPLES, WordList, expected_maximum, read_words, toxic_share
 
 
 def test_the_expected_maximum_of_uniform_scores_is_known() -> None:
@@ -34,7 +34,7 @@ def test_scores_that_are_none_are_refused(scores: np.ndarray, said: str) -> None
         expected_maximum(scores)
 
 
-LIST = word_list(["idiot", "shut-up"], name="test")
+LIST = WordList(words=frozenset({"idiot", "shut-up"}), name="test")
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_list_of_ones_own_is_named_with_its_digest(tmp_path: Path) -> None:
     path = tmp_path / "mine.txt"
     path.write_text("# my words\nIdiot\n\nidiot\n바보\n", encoding="utf-8")
     found = read_words(path)
-    assert found == WordList(words=frozenset({"idiot", "바보"}), source=found.source)
+    assert found == WordList(words=frozenset({"idiot", "바보"}), name="mine.txt")
     assert found.source.startswith("word list mine.txt, 2 words, sha256 ")
     assert found.score(["이 바보 야"]).tolist() == [1.0]
     path.write_text("idiot\n", encoding="utf-8")
