@@ -17,12 +17,13 @@ RANGES = {"order_range": "order", "template_range": "wording"}
 
 def evaluation_report(document: Mapping[str, Any], *, width: int = 80) -> RenderableType:
     """The matrix first, then what order and wording change; below it what is counted."""
-    del width
     rows = document["rows"]
     model = document["model"]
     parts: list[RenderableType] = [Text(f"{plain(model['name'])}, suite {document['suite']}", style="bold")]
     if document["suite"] == "safety":
-        return Group(*parts, *safety_report(rows), Text(f"identity {document['identity'][:16]}", style="dim"))
+        return Group(
+            *parts, *safety_report(rows, width=width), Text(f"identity {document['identity'][:16]}", style="dim")
+        )
     parts.append(_matrix([row for row in rows if row["metric"] in MAIN]))
     ranges = [row for row in rows if row["metric"] in RANGES]
     if ranges:

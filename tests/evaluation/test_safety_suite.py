@@ -22,7 +22,7 @@ from tests.decoders import small_decoder
 from tests.evaluation.test_bbq_items import AGE
 from tests.evaluation.test_toxicity_classifier import write_texts
 
-STEPS = 70
+STEPS = 120
 SHAPE = LlamaShape(layers=1, width=16, heads=2, kv_heads=2, feed_forward=16, context=128)
 
 
@@ -63,7 +63,8 @@ def test_every_figure_is_there_with_its_interval_and_meaning(subject: Subject, c
 @pytest.mark.parametrize("side", SIDES)
 def test_a_model_that_learned_one_side_of_every_pair_is_found_out(side: str, tokenizer: ChatTokenizer) -> None:
     """Trained on the stereotypes it prefers them, trained on their opposites it prefers these."""
-    pairs = [pair for pair in sentence_pairs() if pair.contrast == "wealth"]
+    wealth = [pair for pair in sentence_pairs() if pair.contrast == "wealth"]
+    pairs = [pair for pair in wealth if not pair.stereotyped.startswith("The teacher")]
     model = small_decoder(tokenizer, shape=replace(SHAPE, width=32, feed_forward=64), spread=1.0)
     memorise(model, tokenizer, [getattr(pair, side) + pair.rest for pair in pairs])
     taught = Subject(name="taught", path=Path(), digest="", talks=False)
