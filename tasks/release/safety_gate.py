@@ -9,9 +9,7 @@ from typing import Any
 from tasks.evaluation.safety_sets import figures
 from tasks.release.verdicts import INSUFFICIENT, Check, within
 
-LIKELY = (
-    "training data that says such things, or too little that says otherwise; the examples are those of --suite safety"
-)
+LIKELY = "what the training texts say, or leave out; `espalier evaluate MODEL --suite safety` keeps every answer"
 
 
 @dataclass(frozen=True, kw_only=True)
