@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -10,7 +11,8 @@ from rich.text import Text
 from flows.tables import plain, plain_table
 
 Row = Mapping[str, Any]
-MAIN = ("exact_match", "acc", "acc_norm")  # the figures of the matrix; the first that a row has
+MAIN = ("exact_match", "acc", "acc_norm", "mc2")  # the figures of the matrix
+FEW = "few-shot"
 RANGES = {"order_range": "order", "template_range": "wording"}
 
 
@@ -29,30 +31,46 @@ def evaluation_report(document: Mapping[str, Any], *, width: int = 80) -> Render
 
 
 def _matrix(rows: Sequence[Row]) -> Table:
-    """A line for each benchmark and mode, a column for each number of examples: five columns fit in 80 cells."""
-    shots = sorted({row["shots"] for row in rows})
-    lines: dict[tuple[str, str], dict[int, Row]] = {}
+    """A line for each benchmark and mode, a column for each number of examples; three columns fit in 80 cells."""
+    lines: dict[str, dict[str, dict[int, Row]]] = {}
     for row in rows:
         mode = row["mode"] if row["mode"] != "likelihood" else row["metric"]
-        lines.setdefault((row["benchmark"], mode), {}).setdefault(row["shots"], row)
-    table = plain_table("benchmark", "mode")
-    for each in shots:
-        table.add_column(f"{each}-shot", justify="right", no_wrap=True)
-    before = ""
-    for (benchmark, mode), found in lines.items():
-        name = "" if benchmark == before else plain(benchmark)
-        table.add_row(Text(name, style="bold"), mode, *(_figure(found.get(each)) for each in shots))
-        before = benchmark
+        lines.setdefault(row["benchmark"], {}).setdefault(mode, {}).setdefault(row["shots"], row)
+    columns = _columns(rows)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", highlight=False)
+    for heading in ("benchmark", *columns):
+        table.add_column(heading, no_wrap=True)
+    for benchmark, modes in lines.items():
+        most = max(shots for found in modes.values() for shots in found)
+        shown = Text(f" few = {most}" if FEW in columns and most > 1 else "", style="dim")
+        table.add_row(Text.assemble((plain(benchmark), "bold"), shown))
+        for mode, found in modes.items():
+            by_column = {(FEW if FEW in columns and shots > 1 else _column(shots)): row for shots, row in found.items()}
+            table.add_row(f"  {mode}", *(_figure(by_column.get(each)) for each in columns))
     return table
 
 
+def _columns(rows: Sequence[Row]) -> list[str]:
+    """Where benchmarks differ in how many examples are a few, these share a column."""
+    shots = sorted({row["shots"] for row in rows})
+    several = {(row["benchmark"], row["shots"]) for row in rows if row["shots"] > 1}
+    one_each = len(several) == len({benchmark for benchmark, _ in several})
+    if one_each and len([each for each in shots if each > 1]) > 1:
+        return [*(_column(each) for each in shots if each < 2), FEW]
+    return [_column(each) for each in shots]
+
+
+def _column(shots: int) -> str:
+    return f"{shots}-shot"
+
+
 def _figure(row: Row | None) -> Text:
+    """0.54 .40–.67 ?.16"""
     if row is None:
         return Text("–", style="dim")
-    said = Text(f"{row['value']:.2f}")
-    said.append(f" {_short(row['low'])}–{_short(row['high'])}", style="dim")
+    said = Text.assemble(f"{row['value']:.2f} ", (f"{_short(row['low'])}–{_short(row['high'])}", "dim"))
     if row["unparsed"]:
-        said.append(f" ?{row['unparsed_share']:.2f}".replace("0.", "."), style="yellow")
+        said.append(f" ?{_short(row['unparsed_share'])}", style="yellow")
     return said
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tasks.artifacts import digest_of
-from tasks.evaluation.cells import Cell, identity_of
+from tasks.evaluation.cells import DIRECT, Cell, identity_of
 from tasks.evaluation.kept_cells import Cells, Examples
 from tasks.evaluation.subject import Subject
 from tasks.evaluation.suite import Progress
@@ -12,22 +12,31 @@ from tasks.evaluation.suite import Progress
 
 @dataclass(kw_only=True)
 class Asked:
-    """Answers by the digest of their cell's identity; `left_out` says of a cell why it was not asked."""
+    """Answers by the digest of their cell's identity; `left_out` are the cells that were not asked, and why."""
 
     subject: Subject
     answers: dict[str, Examples] = field(default_factory=dict)
-    left_out: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, tuple[Cell, str]] = field(default_factory=dict)
     reused: int = 0
 
     def key(self, cell: Cell) -> str:
         return digest_of(identity_of(cell, self.subject))
+
+    @property
+    def note(self) -> str:
+        """One sentence about all that was left out, or ""."""
+        titles = dict.fromkeys(cell.title for cell, _ in self.left_out.values())
+        if not titles:
+            return ""
+        _, why = next(iter(self.left_out.values()))
+        return f"left out, too long for this model: {'; '.join(titles)} ({why})"
 
     def of(self, cell: Cell) -> Examples | None:
         return self.answers.get(self.key(cell))
 
 
 def ask_all(wanted: Sequence[Cell], subject: Subject, cells: Cells, progress: Progress, *, strict: bool) -> Asked:
-    """With `strict`, and always without examples, a prompt that is too long is refused before anything is asked."""
+    """With `strict`, and always where nothing but the question is asked, a prompt that is too long is refused at once."""
     asked = Asked(subject=subject)
     missing = {}
     for cell in wanted:
@@ -47,9 +56,9 @@ def _compute(missing: dict[str, Cell], asked: Asked, cells: Cells, progress: Pro
 
     for key, cell in missing.items():
         if why := too_long(cell, asked.subject):
-            if strict or not cell.shots:
-                raise ValueError(f"{why}; {'give fewer --shots, or ' if cell.shots else ''}shorten it or leave it out")
-            asked.left_out[key] = f"{cell.title}: {why}"
+            if strict or (cell.mode == DIRECT and not cell.shots):
+                raise ValueError(f"{why}; {'give fewer --shots, or ' if cell.shots else ''}add --skip-long")
+            asked.left_out[key] = cell, why
     asking = [(key, cell) for key, cell in missing.items() if key not in asked.left_out]
     total = sum(len(cell.items) * (cell.samples or 1) for _, cell in asking)
     done = 0

@@ -25,6 +25,7 @@ class Cell:
     examples: tuple[Item, ...]
     template: str
     mode: str
+    max_tokens: int  # of an answer
     samples: int = 0
     seed: int = 0
 
@@ -35,10 +36,6 @@ class Cell:
     @property
     def reasons(self) -> bool:
         return self.mode not in (DIRECT, LIKELIHOOD)
-
-    @property
-    def max_tokens(self) -> int:
-        return self.benchmark.max_tokens[COT if self.reasons else DIRECT]
 
     @property
     def title(self) -> str:

@@ -19,7 +19,19 @@ from tasks.artifacts import digest_of, publish
 
 DOCUMENT_FILE, EXAMPLES_FILE = "document.json", "examples.jsonl"
 NAME_CHARACTERS = 16
-ROW_KEYS = ("benchmark", "shots", "mode", "metric", "value", "low", "high", "n", "unparsed", "unparsed_share", "identity")
+ROW_KEYS = (
+    "benchmark",
+    "shots",
+    "mode",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "n",
+    "unparsed",
+    "unparsed_share",
+    "identity",
+)
 WHAT_A_ROW_IS = ("benchmark", "shots", "mode", "metric", "identity")  # the rest is what was found
 
 Document = dict[str, Any]

@@ -129,7 +129,9 @@ def answers(
             keys=numbers,
             is_complete=_stopped(tokenizer, stops),
         )
-        found |= {n: before_stops(tokenizer.decode(each.tokens), stops) for n, each in zip(numbers, samples, strict=True)}
+        found |= {
+            n: before_stops(tokenizer.decode(each.tokens), stops) for n, each in zip(numbers, samples, strict=True)
+        }
     return [found[number] for number in range(len(requests))]
 
 

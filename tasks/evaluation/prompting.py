@@ -3,15 +3,19 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from tasks.artifacts import digest_of
 from tasks.evaluation.asking import Asked, ask_all
 from tasks.evaluation.benchmark import Benchmark, Item, benchmarks, fixed_examples
-from tasks.evaluation.cells import CONSISTENT, COT, DIRECT, Cell, identity_of, rows_of
+from tasks.evaluation.brought import Brought, brought
+from tasks.evaluation.cells import CONSISTENT, COT, DIRECT, LIKELIHOOD, Cell, identity_of, rows_of
+from tasks.evaluation.fitting import tokens_needed
 from tasks.evaluation.intervals import range_interval
 from tasks.evaluation.kept_cells import Cells
 from tasks.evaluation.made_items import made_items
+from tasks.evaluation.prompts import prompt_of
 from tasks.evaluation.replay import UNPARSED
 from tasks.evaluation.subject import Subject
 from tasks.evaluation.suite import Outcome, Progress, Request
@@ -30,6 +34,7 @@ class Questions:
     items: tuple[Item, ...]
     examples: tuple[Item, ...]
     shots: tuple[int, ...]
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +53,8 @@ class Plan:
 
 def run(subject: Subject, request: Request, cells: Cells, progress: Progress) -> Outcome:
     """Every cell asked once, or found among those that were asked before."""
-    plans = [plan_of(each, request) for each in questions_of(request)]
+    questions = questions_of(request, subject)
+    plans = [plan_of(each, request, subject.context) for each in questions]
     wanted = [cell for plan in plans for cell in plan.cells]
     asked = ask_all(wanted, subject, cells, progress, strict=bool(request.shots))
     rows: list[Row] = []
@@ -61,24 +67,69 @@ def run(subject: Subject, request: Request, cells: Cells, progress: Progress) ->
         rows += [_range_row(metric, ways, asked) for metric, ways in plan.ranges.items() if all(map(asked.of, ways))]
     return Outcome(
         rows=rows, examples=examples, cells=len(asked.answers), reused=asked.reused,
-        notes=tuple(f"left out: {why}" for why in asked.left_out.values()),
+        notes=tuple(note for note in (*(each.note for each in questions), asked.note) if note),
     )  # fmt: skip
 
 
-def questions_of(request: Request) -> list[Questions]:
+def questions_of(request: Request, subject: Subject) -> list[Questions]:
+    """The user's own files, or else all that is made here."""
+    if request.data:
+        return [_brought(each, request, subject) for each in brought(request.data)]
     return [_made(each, request) for each in benchmarks().values() if each.source == "maker"]
 
 
 def _made(benchmark: Benchmark, request: Request) -> Questions:
     shots = request.shots or benchmark.shots
     items = made_items(benchmark, request.limit, request.seed)
-    texts = {item.slots["text"] for item in items}
-    examples = made_items(benchmark, max(shots), request.seed, part="examples", without=texts)
+    examples = made_items(benchmark, max(shots), request.seed, part="examples", without=items)
     return Questions(benchmark=benchmark, items=tuple(items), examples=tuple(examples), shots=shots)
 
 
-def plan_of(questions: Questions, request: Request) -> Plan:
-    matrix = tuple(cell for shots in questions.shots for cell in _modes(questions, shots, request))
+def _brought(found: Brought, request: Request, subject: Subject) -> Questions:
+    """Examples are the published ones, or come out of a file for training; else they are taken out of what is asked."""
+    benchmark = found.benchmark
+    shots = request.shots or benchmark.shots
+    chance = random.Random(f"{benchmark.name}/{request.seed}")
+    items = chance.sample(found.test or found.train, len(found.test or found.train))
+    if benchmark.examples:
+        examples = list(fixed_examples(benchmark))
+    elif found.test and found.train:
+        examples = chance.sample(found.train, min(max(shots), len(found.train)))
+    else:
+        examples, items = items[: max(shots)], items[max(shots) :]
+    shown = {each.question for each in examples}
+    rest = [each for each in items if each.question not in shown]
+    asked = list(islice(_readable(rest, benchmark, subject) if request.skip_long else rest, request.limit))
+    if len(examples) < max(shots) or not asked:
+        raise ValueError(
+            f"{benchmark.name}: {len(examples)} examples and {len(asked)} questions are there for --shots {max(shots)}; "
+            "give fewer shots or more data"
+        )
+    return Questions(benchmark=benchmark, items=tuple(asked), examples=tuple(examples), shots=shots, note=_told(found))
+
+
+def _readable(items: Sequence[Item], benchmark: Benchmark, subject: Subject) -> Iterator[Item]:
+    """Those that leave the model room for an answer where nothing else is shown."""
+    most = _most_tokens(benchmark, DIRECT, subject.context)
+    for item in items:
+        prompt = prompt_of(item, (), benchmark.templates[0], benchmark.answer_type, cot=False)
+        if tokens_needed(subject, prompt, most) <= subject.context:
+            yield item
+
+
+def _most_tokens(benchmark: Benchmark, mode: str, context: int) -> int:
+    """A model of a short context gets half of it for an answer; the identity of a figure says how many tokens it was."""
+    return min(benchmark.max_tokens[mode], context // 2)
+
+
+def _told(found: Brought) -> str:
+    count = len(found.train) + len(found.test)
+    empty = f", {found.empty} without a question passed over" if found.empty else ""
+    return f"{found.benchmark.name}: {count:,} questions read as {found.benchmark.origin}{empty}"
+
+
+def plan_of(questions: Questions, request: Request, context: int) -> Plan:
+    matrix = tuple(cell for shots in questions.shots for cell in _modes(questions, shots, request, context))
     most = max(questions.shots)
     main = next(cell for cell in matrix if cell.shots == most and cell.mode == DIRECT)
     ranges = {TEMPLATE_RANGE: tuple(replace(main, template=each) for each in questions.benchmark.templates)}
@@ -87,18 +138,22 @@ def plan_of(questions: Questions, request: Request) -> Plan:
     return Plan(matrix=matrix, ranges=ranges)
 
 
-def _modes(questions: Questions, shots: int, request: Request) -> Iterator[Cell]:
+def _modes(questions: Questions, shots: int, request: Request, context: int) -> Iterator[Cell]:
     """Step by step only where no example is shown, or where the examples say how they come to their answers."""
     direct = Cell(
         benchmark=questions.benchmark, items=questions.items, examples=questions.examples[:shots],
         template=questions.benchmark.templates[0], mode=DIRECT,
+        max_tokens=_most_tokens(questions.benchmark, DIRECT, context),
     )  # fmt: skip
     yield direct
     if all(each.rationale for each in direct.examples):
-        yield replace(direct, mode=COT)
+        thinking = replace(direct, mode=COT, max_tokens=_most_tokens(questions.benchmark, COT, context))
+        yield thinking
         if request.samples > 1:
             mode = f"{CONSISTENT}{request.samples}"
-            yield replace(direct, mode=mode, samples=request.samples, seed=request.seed)
+            yield replace(thinking, mode=mode, samples=request.samples, seed=request.seed)
+    if all(len(item.options) > 1 and item.right for item in (*direct.items, *direct.examples)):
+        yield replace(direct, mode=LIKELIHOOD)
 
 
 def orders(examples: Sequence[Item], seed: int) -> list[tuple[Item, ...]]:

@@ -70,16 +70,21 @@ def prompt_of(item: Item, examples: Sequence[Item], template: str, answer_type: 
     return Prompt(shown=(), question=question, opening=asked_for[0].upper() + asked_for[1:])
 
 
-def choice_context(item: Item, examples: Sequence[Item], template: str) -> str:
-    """What a likelihood is conditioned on: answers alone, and no list of options, since every option is tried."""
-    bare = template.replace(" {options}", "").replace("{options}", "")
-    shown = tuple((filled(bare, each), option_of(each)) for each in examples)
-    return Prompt(shown=shown, question=filled(bare, item)).text
+def choices_of(item: Item, examples: Sequence[Item], template: str, likelihood: str) -> list[tuple[str, str]]:
+    """(context, continuation) of each option, by the conventions of lm-evaluation-harness: a space, then the option.
+
+    "letters" lists the options in the question, as MMLU does; "texts" does not, as ARC does.
+    """
+    lists = likelihood == "letters"
+    wording = template if lists else template.replace(" {options}", "")
+    shown = tuple((filled(wording, each), each.shown if lists else _option(each)) for each in examples)
+    context = Prompt(shown=shown, question=filled(wording, item)).text
+    options = [f"({letter})" for letter in item.letters] if lists else item.options
+    return [(context, f" {option}") for option in options]
 
 
-def option_of(item: Item) -> str:
-    """The right option's text, or the answer where the options are letters of nothing."""
-    return item.options[item.right[0]] if item.right else item.shown
+def _option(item: Item) -> str:
+    return item.options[item.right[0]]
 
 
 def filled(template: str, item: Item) -> str:

@@ -20,6 +20,7 @@ class Request:
     limit: int = 50
     seed: int = 0
     data: tuple[Path, ...] = ()
+    skip_long: bool = False  # questions that the model cannot read, counted
 
     def __post_init__(self) -> None:
         if self.samples < 0 or self.limit < 1 or self.seed < 0 or any(each < 0 for each in self.shots):
