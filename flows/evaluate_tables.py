@@ -13,6 +13,7 @@ from flows.tables import plain, plain_table
 Row = Mapping[str, Any]
 MAIN = ("exact_match", "acc", "acc_norm", "mc2")  # the figures of the matrix
 FEW = "few-shot"
+FIGURE_CELLS = len("0.54 .40–.67 ?.16")
 RANGES = {"order_range": "order", "template_range": "wording"}
 
 
@@ -38,12 +39,13 @@ def _matrix(rows: Sequence[Row]) -> Table:
         lines.setdefault(row["benchmark"], {}).setdefault(mode, {}).setdefault(row["shots"], row)
     columns = _columns(rows)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", highlight=False)
-    for heading in ("benchmark", *columns):
-        table.add_column(heading, no_wrap=True)
+    table.add_column("benchmark", overflow="fold")
+    for heading in columns:
+        table.add_column(heading, no_wrap=True, min_width=FIGURE_CELLS)
     for benchmark, modes in lines.items():
         most = max(shots for found in modes.values() for shots in found)
-        shown = Text(f" few = {most}" if FEW in columns and most > 1 else "", style="dim")
-        table.add_row(Text.assemble((plain(benchmark), "bold"), shown))
+        shown = f"{most} examples" if FEW in columns and most > 1 else ""
+        table.add_row(Text(plain(benchmark), style="bold"), *([""] * (len(columns) - 1)), Text(shown, style="dim"))
         for mode, found in modes.items():
             by_column = {(FEW if FEW in columns and shots > 1 else _column(shots)): row for shots, row in found.items()}
             table.add_row(f"  {mode}", *(_figure(by_column.get(each)) for each in columns))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tasks.artifacts import digest_of
+from tasks.evaluation.cell_prompts import too_long
 from tasks.evaluation.cells import DIRECT, Cell, identity_of
 from tasks.evaluation.kept_cells import Cells, Examples
 from tasks.evaluation.subject import Subject
@@ -52,15 +53,17 @@ def ask_all(wanted: Sequence[Cell], subject: Subject, cells: Cells, progress: Pr
 
 
 def _compute(missing: dict[str, Cell], asked: Asked, cells: Cells, progress: Progress, strict: bool) -> None:
-    from tasks.evaluation.asked import answered, too_long  # torch: five seconds, and only where a model is asked
-
     for key, cell in missing.items():
         if why := too_long(cell, asked.subject):
             if strict or (cell.mode == DIRECT and not cell.shots):
                 raise ValueError(f"{why}; {'give fewer --shots, or ' if cell.shots else ''}add --skip-long")
             asked.left_out[key] = cell, why
-    asking = [(key, cell) for key, cell in missing.items() if key not in asked.left_out]
-    total = sum(len(cell.items) * (cell.samples or 1) for _, cell in asking)
+    asking = {key: cell for key, cell in missing.items() if key not in asked.left_out}
+    if not asking:
+        return
+    from tasks.evaluation.asked import answered  # torch: five seconds, and only where a model is asked
+
+    total = sum(len(cell.items) * (cell.samples or 1) for cell in asking.values())
     done = 0
 
     def told(more: int) -> None:
@@ -68,6 +71,6 @@ def _compute(missing: dict[str, Cell], asked: Asked, cells: Cells, progress: Pro
         done += more
         progress("answers", done, total)
 
-    for key, cell in asking:
+    for key, cell in asking.items():
         asked.answers[key] = answered(cell, asked.subject, told)
         cells.keep(identity_of(cell, asked.subject), asked.answers[key])
