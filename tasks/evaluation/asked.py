@@ -11,9 +11,9 @@ from tasks.evaluation.cells import LIKELIHOOD, TEMPERATURE, Cell
 from tasks.evaluation.choices import chosen, chosen_by_characters
 from tasks.evaluation.completing import Completed, complete
 from tasks.evaluation.completions import Completion
+from tasks.evaluation.fitting import prompt_as_asked
 from tasks.evaluation.golds import comparable, is_right
 from tasks.evaluation.likelihood import score_continuations
-from tasks.evaluation.prompts import prompt_of
 from tasks.evaluation.repeats import majority
 from tasks.evaluation.replay import RIGHT, UNPARSED, WRONG, Decision, decide
 from tasks.evaluation.replay_rows import SCORES
@@ -33,7 +33,10 @@ def answered(cell: Cell, subject: Subject, told: Told) -> list[Example]:
     done = complete(subject, prompts, config, seed=cell.seed, keys=range(len(prompts)), told=told)
     groups = (done[start : start + samples] for start in range(0, len(done), samples))
     judged = _voted if cell.samples else _single
-    return [judged(cell, item, some) for item, some in zip(cell.items, groups, strict=True)]
+    said = (prompt_as_asked(subject, prompt) for prompt in prompts[::samples])
+    return [
+        judged(cell, item, some) | {"prompt": text} for item, some, text in zip(cell.items, groups, said, strict=True)
+    ]
 
 
 def _chosen(cell: Cell, subject: Subject, told: Told) -> list[Example]:
@@ -99,11 +102,10 @@ def _decision(cell: Cell, item: Item, completed: Completed) -> Decision:
 
 def _example(cell: Cell, item: Item, completion: str, extracted: str | None, verdict: str, reason: str) -> Example:
     kind = cell.benchmark.answer_type
-    prompt = prompt_of(item, cell.examples, cell.template, kind, cot=cell.reasons)
     scores = {"exact_match": float(verdict == RIGHT)}
     scores |= {metric: score(extracted or "", item.golds) for metric, score in SCORES.get(kind, {}).items()}
     return {
-        **_about(cell, item), "prompt": prompt.text, "completion": completion, "extracted": extracted,
+        **_about(cell, item), "completion": completion, "extracted": extracted,
         "gold": item.golds[0] if len(item.golds) == 1 else item.golds, "verdict": verdict, "reason": reason,
         "scores": scores,
     }  # fmt: skip

@@ -39,7 +39,7 @@ class Asked:
 def ask_all(wanted: Sequence[Cell], subject: Subject, cells: Cells, progress: Progress, *, strict: bool) -> Asked:
     """With `strict`, and always where nothing but the question is asked, a prompt that is too long is refused at once."""
     asked = Asked(subject=subject)
-    missing = {}
+    missing: dict[str, Cell] = {}
     for cell in wanted:
         found = cells.find(identity_of(cell, subject))
         if found is None:

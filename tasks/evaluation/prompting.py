@@ -56,7 +56,7 @@ def run(subject: Subject, request: Request, cells: Cells, progress: Progress) ->
     questions = questions_of(request, subject)
     plans = [plan_of(each, request, subject.context) for each in questions]
     wanted = [cell for plan in plans for cell in plan.cells]
-    asked = ask_all(wanted, subject, cells, progress, strict=bool(request.shots))
+    asked = ask_all(wanted, subject, cells, progress, strict=bool(request.shots) and not request.skip_long)
     rows: list[Row] = []
     examples = []
     for plan in plans:
@@ -94,9 +94,11 @@ def _brought(found: Brought, request: Request, subject: Subject) -> Questions:
     if benchmark.examples:
         examples = list(fixed_examples(benchmark))
     elif found.test and found.train:
-        examples = chance.sample(found.train, min(max(shots), len(found.train)))
+        examples = chance.sample(found.train, len(found.train))[: max(shots)]
     else:
-        examples, items = items[: max(shots)], items[max(shots) :]
+        # as many as the benchmark usually shows, so that another number of examples asks the same questions
+        kept = max(*shots, min(max(benchmark.shots), len(items) // 2))
+        examples, items = items[:kept], items[kept:]
     shown = {each.question for each in examples}
     rest = [each for each in items if each.question not in shown]
     asked = list(islice(_readable(rest, benchmark, subject) if request.skip_long else rest, request.limit))
@@ -109,11 +111,11 @@ def _brought(found: Brought, request: Request, subject: Subject) -> Questions:
 
 
 def _readable(items: Sequence[Item], benchmark: Benchmark, subject: Subject) -> Iterator[Item]:
-    """Those that leave the model room for an answer where nothing else is shown."""
+    """Those that leave the model room for an answer in any wording, where nothing else is shown."""
     most = _most_tokens(benchmark, DIRECT, subject.context)
     for item in items:
-        prompt = prompt_of(item, (), benchmark.templates[0], benchmark.answer_type, cot=False)
-        if tokens_needed(subject, prompt, most) <= subject.context:
+        prompts = (prompt_of(item, (), each, benchmark.answer_type, cot=False) for each in benchmark.templates)
+        if all(tokens_needed(subject, prompt, most) <= subject.context for prompt in prompts):
             yield item
 
 
