@@ -19,9 +19,18 @@ class Asked:
     answers: dict[str, Examples] = field(default_factory=dict)
     left_out: dict[str, tuple[Cell, str]] = field(default_factory=dict)
     reused: int = 0
+    identities: dict[Cell, dict[str, str]] = field(default_factory=dict)
+
+    def identity(self, cell: Cell) -> dict[str, str]:
+        if cell not in self.identities:
+            self.identities[cell] = identity_of(cell, self.subject)
+        return self.identities[cell]
 
     def key(self, cell: Cell) -> str:
-        return digest_of(identity_of(cell, self.subject))
+        return digest_of(self.identity(cell))
+
+    def of(self, cell: Cell) -> Examples | None:
+        return self.answers.get(self.key(cell))
 
     @property
     def note(self) -> str:
@@ -32,20 +41,20 @@ class Asked:
         _, why = next(iter(self.left_out.values()))
         return f"left out, too long for this model: {'; '.join(titles)} ({why})"
 
-    def of(self, cell: Cell) -> Examples | None:
-        return self.answers.get(self.key(cell))
-
 
 def ask_all(wanted: Sequence[Cell], subject: Subject, cells: Cells, progress: Progress, *, strict: bool) -> Asked:
     """With `strict`, and always where nothing but the question is asked, a prompt that is too long is refused at once."""
     asked = Asked(subject=subject)
     missing: dict[str, Cell] = {}
     for cell in wanted:
-        found = cells.find(identity_of(cell, subject))
+        key = asked.key(cell)
+        if key in asked.answers or key in missing:
+            continue  # the usual order and wording are among the ways to ask
+        found = cells.find(asked.identity(cell))
         if found is None:
-            missing.setdefault(asked.key(cell), cell)
-        elif asked.key(cell) not in asked.answers:
-            asked.answers[asked.key(cell)] = found
+            missing[key] = cell
+        else:
+            asked.answers[key] = found
             asked.reused += 1
     if missing:
         _compute(missing, asked, cells, progress, strict)
@@ -73,4 +82,4 @@ def _compute(missing: dict[str, Cell], asked: Asked, cells: Cells, progress: Pro
 
     for key, cell in asking.items():
         asked.answers[key] = answered(cell, asked.subject, told)
-        cells.keep(identity_of(cell, asked.subject), asked.answers[key])
+        cells.keep(asked.identity(cell), asked.answers[key])

@@ -110,11 +110,11 @@ def test_the_matrix_fits_in_80_columns_whatever_the_names_are() -> None:
     ]
     console = Console(width=80, record=True, highlight=False)
     document = {"model": {"name": "m"}, "suite": "prompting", "identity": "0" * 64, "rows": rows}
-    console.print(evaluation_report(document, width=80))
+    console.print(evaluation_report(document))
     shown = console.export_text()
     assert max(map(len, shown.splitlines())) <= 80
     assert "…" not in shown
     assert shown.count("0.54 .40–.67 ?.16") == 12
     lines = [line.strip() for line in shown.splitlines()]
-    assert next(line for line in lines if line.startswith("arithmetic")).split() == ["arithmetic", "4", "examples"]
+    assert {long + "  few: 2", "arithmetic  few: 4"} < set(lines)
     assert next(line for line in lines if line.startswith("acc")).split() == ["acc", "0.54", ".40–.67", "–", "–"]
