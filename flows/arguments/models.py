@@ -49,8 +49,15 @@ def add_evaluate(commands: Any) -> None:
     )  # fmt: skip
     evaluate.add_argument("--shots", metavar="N,N", help="numbers of examples (default: each benchmark's own)")
     evaluate.add_argument("--samples", type=int, metavar="N", help="of self-consistency; 0 for none (default: 5)")
+    evaluate.add_argument("--temperature", type=float, metavar="T", help="of these samples (default: 0.7)")
     evaluate.add_argument("--limit", type=int, metavar="N", help="items of a benchmark (default: 50)")
     evaluate.add_argument("--seed", type=int, metavar="N", help="of items, examples and samples (default: 0)")
+    evaluate.add_argument(
+        "--skip-long",
+        action="store_true",
+        default=None,
+        help="leave out questions of --data that are too long for MODEL",
+    )
     evaluate.add_argument(
         "--replay", metavar="FILE.jsonl",
         help='a line each: {"benchmark", "completion", "gold"}; also "answer_type", "question", "choices", "shots", "mode"',
@@ -113,7 +120,16 @@ def models_verify(options: argparse.Namespace) -> int:
     return verify_all(as_json=options.json)
 
 
-ASKED = ("suite", "data", "shots", "samples", "limit", "seed")  # of a model, not of a recording
+ASKED = (
+    "suite",
+    "data",
+    "shots",
+    "samples",
+    "temperature",
+    "limit",
+    "seed",
+    "skip_long",
+)  # of a model, not of a recording
 
 
 def evaluate_command(options: argparse.Namespace) -> int:
@@ -122,7 +138,9 @@ def evaluate_command(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in ASKED if getattr(options, name) is not None}
     if options.replay is not None:
         if given:
-            raise ValueError(f"--{next(iter(given))}: is about asking a model; leave it out with --replay")
+            raise ValueError(
+                f"--{next(iter(given)).replace('_', '-')}: is about asking a model; leave it out with --replay"
+            )
         from flows.replay_commands import replay
 
         return replay(options.replay, run_code=options.run_code, as_json=options.json)

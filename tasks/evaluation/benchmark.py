@@ -6,13 +6,13 @@ rule: auto                          # of extraction.py
 templates: ["{text} ...", ...]      # wordings of the question, the first is the usual one
 shots: [0, 1, 4]                    # how many examples the columns of the matrix show
 examples: wei2022_maths             # a file in benchmarks/examples/; without it they are drawn where no item comes from
-labels: []                          # the closed answers of all items, for likelihoods
+likelihood: texts                   # or letters: what is scored of the options
 max_tokens: {direct: 16, cot: 64}
 """
 
 import string
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,10 @@ from tasks.evaluation.golds import golds_of
 
 FOLDER = Path(__file__).with_name("benchmarks")
 EXAMPLES_FOLDER = FOLDER / "examples"
-KEYS = ("source", "answer_type", "rule", "templates", "shots", "examples", "labels", "max_tokens")
+KEYS = ("source", "answer_type", "rule", "templates", "shots", "examples", "likelihood", "max_tokens")
 NEEDED = ("source", "answer_type", "templates", "max_tokens")
 SOURCES = ("maker", "format")
+LIKELIHOODS = ("texts", "letters")
 FEWEST_TEMPLATES = 2
 
 
@@ -46,6 +47,11 @@ class Item:
     options: tuple[str, ...] = ()
     right: tuple[int, ...] = ()  # which of the options are right
     rationale: str = ""
+
+    @property
+    def question(self) -> tuple[tuple[str, str], ...]:
+        """What makes two items the same question, whatever the wording around it."""
+        return tuple(sorted(self.slots.items()))
 
     @property
     def letters(self) -> str:
@@ -69,12 +75,12 @@ class Benchmark:
     rule: str = "auto"
     shots: tuple[int, ...] = (0, 1, 4)
     examples: str = ""
-    labels: tuple[str, ...] = field(default=())
+    likelihood: str = "texts"
 
     def record(self) -> dict[str, Any]:
         """The text of the task, for its identity: how many tokens or examples stands in the identity itself."""
-        names = ("name", "source", "origin", "answer_type", "rule")
-        return {**{name: getattr(self, name) for name in names}, "labels": list(self.labels)}
+        names = ("name", "source", "origin", "answer_type", "rule", "likelihood")
+        return {name: getattr(self, name) for name in names}
 
 
 @cache
@@ -116,10 +122,13 @@ def _benchmark(name: str, table: Mapping[str, Any]) -> Benchmark:
     if len(templates) < FEWEST_TEMPLATES or not all("{text}" in each for each in templates):
         raise ValueError(f"templates: expected at least {FEWEST_TEMPLATES}, each with {{text}} in it")
     ((kind, origin),) = source.items()
-    kept = {key: tuple(table[key]) for key in ("shots", "labels") if key in table}
+    scored = table.get("likelihood", LIKELIHOODS[0])
+    if scored not in LIKELIHOODS:
+        raise ValueError(f"likelihood {scored!r}: expected one of {', '.join(LIKELIHOODS)}")
     return Benchmark(
         name=name, source=kind, origin=origin, answer_type=table["answer_type"], rule=rule, templates=templates,
-        examples=table.get("examples", ""), max_tokens=table["max_tokens"], **kept,
+        examples=table.get("examples", ""), max_tokens=table["max_tokens"], likelihood=scored,
+        shots=tuple(table.get("shots", Benchmark.shots)),
     )  # fmt: skip
 
 

@@ -12,20 +12,24 @@ from tasks.evaluation.replay import UNPARSED
 from tasks.evaluation.subject import Subject
 
 DIRECT, COT, CONSISTENT, LIKELIHOOD = "direct", "cot", "cot-sc", "likelihood"
-TEMPERATURE = 0.7  # of self-consistency (Wang et al. 2022)
 PLAIN, TURNS = "Q: and A: in plain text", "turns of the model's chat template"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Cell:
-    """`examples` in the order in which they are shown; `samples` 0 is one greedy answer."""
+    """`examples` in the order in which they are shown; `samples` 0 is one greedy answer.
+
+    Two cells are the same one where `identity_of` them is.
+    """
 
     benchmark: Benchmark
     items: tuple[Item, ...]
     examples: tuple[Item, ...]
     template: str
     mode: str
+    max_tokens: int  # of an answer
     samples: int = 0
+    temperature: float = 0.0  # of the samples
     seed: int = 0
 
     @property
@@ -35,10 +39,6 @@ class Cell:
     @property
     def reasons(self) -> bool:
         return self.mode not in (DIRECT, LIKELIHOOD)
-
-    @property
-    def max_tokens(self) -> int:
-        return self.benchmark.max_tokens[COT if self.reasons else DIRECT]
 
     @property
     def title(self) -> str:
@@ -63,7 +63,7 @@ def _decoding(cell: Cell) -> str:
     if cell.mode == LIKELIHOOD:
         return "log-likelihood of each option"
     if cell.samples:
-        sampled = f"{cell.samples} samples at temperature {TEMPERATURE}, seed {cell.seed}"
+        sampled = f"{cell.samples} samples at temperature {cell.temperature}, seed {cell.seed}"
         return f"{sampled}, at most {cell.max_tokens} tokens, majority"
     return f"greedy, at most {cell.max_tokens} tokens"
 

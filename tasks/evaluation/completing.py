@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 from models.sampling import SamplingConfig, sample
 from models.tokenizers.chat import ChatTokenizer
 from tasks.evaluation.extraction import NEXT_QUESTION
+from tasks.evaluation.fitting import CLOSING_TOKENS, prompt_ids
 from tasks.evaluation.prompts import Prompt
 from tasks.evaluation.subject import Subject
 
 BATCH_SEQUENCES = 64
-_CLOSING_TOKENS = 16  # an answer that is asked for after a rationale
+_QUESTION_TOKENS = 12  # "\nQuestion:" in any tokenizer, letter by letter
 
 Told = Callable[[int], None]  # how many more were answered
 
@@ -32,30 +33,19 @@ def complete(
     first = _written(subject, ids, prompts, config, seed, keys, told)
     if not any(each.closing for each in prompts):
         return [Completed(text=text, answer=text) for text in first]
-    tokenizer, room = subject.tokenizer, context_of(subject)
+    tokenizer, room = subject.tokenizer, subject.context
     closings = [tokenizer.encode_text(each.closing) for each in prompts]
     again = [
-        [*before, *tokenizer.encode_text(said)[: room - len(before) - len(closing) - _CLOSING_TOKENS], *closing]
+        [*before, *tokenizer.encode_text(said)[: room - len(before) - len(closing) - CLOSING_TOKENS], *closing]
         for before, said, closing in zip(ids, first, closings, strict=True)
     ]
-    closing_config = SamplingConfig(max_tokens=_CLOSING_TOKENS, temperature=0.0)
+    closing_config = SamplingConfig(max_tokens=CLOSING_TOKENS, temperature=0.0)
     plain = [Prompt(shown=(), question="") for _ in prompts]
     answers = _written(subject, again, plain, closing_config, seed, keys, lambda _: None)
     return [
         Completed(text=f"{said}{prompt.closing}{answer}", answer=answer)
         for said, prompt, answer in zip(first, prompts, answers, strict=True)
     ]
-
-
-def prompt_ids(subject: Subject, prompt: Prompt) -> list[int]:
-    tokenizer = subject.tokenizer
-    if subject.talks:
-        return tokenizer.encode_prompt(prompt.turns)
-    return tokenizer.encode_text(prompt.text)
-
-
-def context_of(subject: Subject) -> int:
-    return int(subject.model.config.max_position_embeddings)
 
 
 def _written(
@@ -84,6 +74,7 @@ def _written(
             pad_id=tokenizer.pad_id,
             keys=[keys[place] for place in places],
             batch_sequences=BATCH_SEQUENCES,
+            is_complete=None if one_line or subject.talks else partial(_goes_on, tokenizer),
         )
         for place, each in zip(places, found, strict=True):
             texts[place] = _own(tokenizer.decode(each.tokens), one_line)
@@ -96,13 +87,12 @@ def _own(text: str, one_line: bool) -> str:
     return text.split("\n")[0] if one_line else NEXT_QUESTION.split(text)[0]
 
 
+def _goes_on(tokenizer: ChatTokenizer, tokens: Sequence[int]) -> bool:
+    """Whether the next question has begun."""
+    return NEXT_QUESTION.search(tokenizer.decode(tokens[-_QUESTION_TOKENS:])) is not None
+
+
 @cache
 def _line_breaks(tokenizer: ChatTokenizer) -> set[int]:
     """The tokens that end a line."""
     return {number for number in range(tokenizer.vocabulary) if "\n" in tokenizer.decode([number])}
-
-
-def tokens_needed(subject: Subject, prompt: Prompt, max_tokens: int) -> int:
-    """Those of a prompt and the longest answer to it."""
-    closing = len(subject.tokenizer.encode_text(prompt.closing)) + _CLOSING_TOKENS if prompt.closing else 0
-    return len(prompt_ids(subject, prompt)) + max_tokens + closing

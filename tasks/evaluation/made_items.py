@@ -1,7 +1,7 @@
 """Items and examples of a benchmark whose exercises are made here: reproducible, and never in both."""
 
 import random
-from collections.abc import Collection
+from collections.abc import Sequence
 
 from tasks.evaluation.benchmark import Benchmark, Item
 from tasks.evaluation.golds import golds_of
@@ -12,18 +12,19 @@ TRIES = 50  # a maker that has said everything it knows comes back to what it sa
 
 
 def made_items(
-    benchmark: Benchmark, count: int, seed: int, *, part: str = "test", without: Collection[str] = ()
+    benchmark: Benchmark, count: int, seed: int, *, part: str = "test", without: Sequence[Item] = ()
 ) -> list[Item]:
-    """Up to `count` different items, none of them about a text of `without`; the first stay as more are asked for."""
-    found: dict[str, Item] = {}
+    """Up to `count` different items, none of them among `without`; the first stay as more are asked for."""
+    taken = {item.question for item in without}
+    found: dict[object, Item] = {}
     for number in range(count * TRIES):
         if len(found) == count:
             break
         # a seed of its own for every draw: another count or another benchmark changes no other item
         id = f"{benchmark.name}/{part}/{seed}/{number}"
-        exercise = MAKERS[benchmark.origin](random.Random(id))
-        if exercise.text not in without:
-            found.setdefault(exercise.text, _item(benchmark, exercise, id))
+        item = _item(benchmark, MAKERS[benchmark.origin](random.Random(id)), id)
+        if item.question not in taken:
+            found.setdefault(item.question, item)
     return list(found.values())
 
 

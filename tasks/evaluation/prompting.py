@@ -7,11 +7,11 @@ from typing import Any
 
 from tasks.artifacts import digest_of
 from tasks.evaluation.asking import Asked, ask_all
-from tasks.evaluation.benchmark import Benchmark, Item, benchmarks
-from tasks.evaluation.cells import CONSISTENT, COT, DIRECT, Cell, identity_of, rows_of
+from tasks.evaluation.benchmark import Item
+from tasks.evaluation.cells import CONSISTENT, COT, DIRECT, LIKELIHOOD, Cell, rows_of
 from tasks.evaluation.intervals import range_interval
 from tasks.evaluation.kept_cells import Cells
-from tasks.evaluation.made_items import made_items
+from tasks.evaluation.questions import Questions, most_tokens, questions_of
 from tasks.evaluation.replay import UNPARSED
 from tasks.evaluation.subject import Subject
 from tasks.evaluation.suite import Outcome, Progress, Request
@@ -20,16 +20,6 @@ ORDERS = 4  # in which the same examples are shown
 ORDER_RANGE, TEMPLATE_RANGE = "order_range", "template_range"
 
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Questions:
-    """A benchmark's items, and the examples from which as many as wanted are shown before each."""
-
-    benchmark: Benchmark
-    items: tuple[Item, ...]
-    examples: tuple[Item, ...]
-    shots: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,37 +38,27 @@ class Plan:
 
 def run(subject: Subject, request: Request, cells: Cells, progress: Progress) -> Outcome:
     """Every cell asked once, or found among those that were asked before."""
-    plans = [plan_of(each, request) for each in questions_of(request)]
+    questions, notes = questions_of(request, subject)
+    plans = [plan_of(each, request, subject.context) for each in questions]
     wanted = [cell for plan in plans for cell in plan.cells]
-    asked = ask_all(wanted, subject, cells, progress, strict=bool(request.shots))
+    asked = ask_all(wanted, subject, cells, progress, strict=bool(request.shots) and not request.skip_long)
     rows: list[Row] = []
     examples = []
     for plan in plans:
         for cell in plan.matrix:
             if found := asked.of(cell):
-                rows += rows_of(cell, identity_of(cell, subject), found)
+                rows += rows_of(cell, asked.identity(cell), found)
                 examples += found
-        rows += [_range_row(metric, ways, asked) for metric, ways in plan.ranges.items() if all(map(asked.of, ways))]
+        whole = [(metric, ways) for metric, ways in plan.ranges.items() if all(map(asked.of, ways))]
+        rows += [_range_row(metric, ways, asked) for metric, ways in whole]
     return Outcome(
         rows=rows, examples=examples, cells=len(asked.answers), reused=asked.reused,
-        notes=tuple(f"left out: {why}" for why in asked.left_out.values()),
+        notes=tuple(note for note in (*notes, asked.note) if note),
     )  # fmt: skip
 
 
-def questions_of(request: Request) -> list[Questions]:
-    return [_made(each, request) for each in benchmarks().values() if each.source == "maker"]
-
-
-def _made(benchmark: Benchmark, request: Request) -> Questions:
-    shots = request.shots or benchmark.shots
-    items = made_items(benchmark, request.limit, request.seed)
-    texts = {item.slots["text"] for item in items}
-    examples = made_items(benchmark, max(shots), request.seed, part="examples", without=texts)
-    return Questions(benchmark=benchmark, items=tuple(items), examples=tuple(examples), shots=shots)
-
-
-def plan_of(questions: Questions, request: Request) -> Plan:
-    matrix = tuple(cell for shots in questions.shots for cell in _modes(questions, shots, request))
+def plan_of(questions: Questions, request: Request, context: int) -> Plan:
+    matrix = tuple(cell for shots in questions.shots for cell in _modes(questions, shots, request, context))
     most = max(questions.shots)
     main = next(cell for cell in matrix if cell.shots == most and cell.mode == DIRECT)
     ranges = {TEMPLATE_RANGE: tuple(replace(main, template=each) for each in questions.benchmark.templates)}
@@ -87,18 +67,24 @@ def plan_of(questions: Questions, request: Request) -> Plan:
     return Plan(matrix=matrix, ranges=ranges)
 
 
-def _modes(questions: Questions, shots: int, request: Request) -> Iterator[Cell]:
+def _modes(questions: Questions, shots: int, request: Request, context: int) -> Iterator[Cell]:
     """Step by step only where no example is shown, or where the examples say how they come to their answers."""
     direct = Cell(
         benchmark=questions.benchmark, items=questions.items, examples=questions.examples[:shots],
         template=questions.benchmark.templates[0], mode=DIRECT,
+        max_tokens=most_tokens(questions.benchmark, DIRECT, context),
     )  # fmt: skip
     yield direct
     if all(each.rationale for each in direct.examples):
-        yield replace(direct, mode=COT)
+        thinking = replace(direct, mode=COT, max_tokens=most_tokens(questions.benchmark, COT, context))
+        yield thinking
         if request.samples > 1:
             mode = f"{CONSISTENT}{request.samples}"
-            yield replace(direct, mode=mode, samples=request.samples, seed=request.seed)
+            yield replace(
+                thinking, mode=mode, samples=request.samples, temperature=request.temperature, seed=request.seed
+            )
+    if all(len(item.options) > 1 and item.right for item in (*direct.items, *direct.examples)):
+        yield replace(direct, mode=LIKELIHOOD)
 
 
 def orders(examples: Sequence[Item], seed: int) -> list[tuple[Item, ...]]:
@@ -115,10 +101,10 @@ def orders(examples: Sequence[Item], seed: int) -> list[tuple[Item, ...]]:
 
 def _range_row(metric: str, ways: Sequence[Cell], asked: Asked) -> Row:
     """The best way to ask minus the worst, of exact match; `ways` says how many there were."""
-    answers = [asked.answers[asked.key(each)] for each in ways]
+    answers = [asked.of(each) or [] for each in ways]
     found = range_interval([[each["scores"]["exact_match"] for each in some] for some in answers])
     unparsed = max(sum(each["verdict"] == UNPARSED for each in some) for some in answers)
-    identities = [identity_of(each, asked.subject) for each in ways]
+    identities = [asked.identity(each) for each in ways]
     varied = "shots" if metric == ORDER_RANGE else "template"
     return {
         "benchmark": ways[0].benchmark.name, "shots": ways[0].shots, "mode": DIRECT, "metric": metric,

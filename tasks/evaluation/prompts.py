@@ -18,7 +18,7 @@ from tasks.evaluation.benchmark import Item
 
 ANSWER_IS = "The answer is"
 THINK = "Let's think step by step."
-_OPTION_SPACE = " "
+ROLES = ("user", "assistant")
 # Kojima et al., table 9: how the answer is asked for, where no example shows it
 _ASKED_FOR: Mapping[str, str] = {
     "number": "the answer (arabic numerals) is",
@@ -45,17 +45,13 @@ class Prompt:
     def turns(self) -> list[dict[str, str]]:
         """The same as a chat. Nobody begins another's answer: to think step by step is asked for in the question."""
         thinking = f"\n{THINK}" if self.opening == THINK else ""
-        asked = [(question, answer) for question, answer in self.shown]
-        said = [{"role": role, "content": text} for pair in asked for role, text in zip(ROLES, pair, strict=True)]
+        said = [{"role": role, "content": text} for pair in self.shown for role, text in zip(ROLES, pair, strict=True)]
         return [*said, {"role": "user", "content": self.question + thinking}]
 
     @property
     def has_line_breaks(self) -> bool:
         """Whether an answer may go on after a line: the examples' do, or no example says how an answer ends."""
         return any("\n" in answer for _, answer in self.shown) or (not self.shown and self.opening == THINK)
-
-
-ROLES = ("user", "assistant")
 
 
 def prompt_of(item: Item, examples: Sequence[Item], template: str, answer_type: str, *, cot: bool) -> Prompt:
@@ -70,21 +66,26 @@ def prompt_of(item: Item, examples: Sequence[Item], template: str, answer_type: 
     return Prompt(shown=(), question=question, opening=asked_for[0].upper() + asked_for[1:])
 
 
-def choice_context(item: Item, examples: Sequence[Item], template: str) -> str:
-    """What a likelihood is conditioned on: answers alone, and no list of options, since every option is tried."""
-    bare = template.replace(" {options}", "").replace("{options}", "")
-    shown = tuple((filled(bare, each), option_of(each)) for each in examples)
-    return Prompt(shown=shown, question=filled(bare, item)).text
+def choices_of(item: Item, examples: Sequence[Item], template: str, likelihood: str) -> list[tuple[str, str]]:
+    """(context, continuation) of each option, by the conventions of lm-evaluation-harness: a space, then the option.
+
+    "letters" lists the options in the question, as MMLU does; "texts" does not, as ARC does.
+    """
+    lists = likelihood == "letters"
+    wording = template if lists else template.replace(" {options}", "")
+    shown = tuple((filled(wording, each), each.shown if lists else _option(each)) for each in examples)
+    context = Prompt(shown=shown, question=filled(wording, item)).text
+    options = [f"({letter})" for letter in item.letters] if lists else item.options
+    return [(context, f" {option}") for option in options]
 
 
-def option_of(item: Item) -> str:
-    """The right option's text, or the answer where the options are letters of nothing."""
-    return item.options[item.right[0]] if item.right else item.shown
+def _option(item: Item) -> str:
+    return item.options[item.right[0]]
 
 
 def filled(template: str, item: Item) -> str:
     """Values are put in as they are: braces in a text stay braces."""
-    options = _OPTION_SPACE.join(f"({letter}) {text}" for letter, text in zip(item.letters, item.options, strict=True))
+    options = " ".join(f"({letter}) {text}" for letter, text in zip(item.letters, item.options, strict=True))
     return template.format_map({**item.slots, "options": f"Answer Choices: {options}"})
 
 

@@ -1,5 +1,6 @@
 """The model that is evaluated: any folder of a Hugging Face model, known by the bytes of its files."""
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ from tasks.artifacts import ARTIFACT_FILE, digest_of, read_artifact, sha256_of_f
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 TALKING = ("instruct", "aligned")  # kinds of our own artifacts that learned the turns of a chat
+CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "n_ctx")
 NOT_ASKED = ("reward",)
 
 
@@ -25,6 +27,18 @@ class Subject:
     @cached_property
     def tokenizer(self) -> ChatTokenizer:
         return ChatTokenizer.load(self.path)
+
+    @cached_property
+    def context(self) -> int:
+        """How many tokens it reads, prompt and answer together."""
+        path = self.path / CONFIG_FILE
+        try:
+            settings = json.loads(path.read_text(encoding="utf-8"))
+            return int(next(settings[name] for name in CONTEXT_NAMES if name in settings))
+        except (ValueError, TypeError, StopIteration) as error:
+            raise ValueError(
+                f"{path}: does not say how many tokens the model reads; give {CONTEXT_NAMES[0]}"
+            ) from error
 
     @cached_property
     def model(self) -> Any:
