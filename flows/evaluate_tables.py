@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from flows.safety_tables import safety_report
+from flows.safety_tables import SafetyReport
 from flows.tables import plain, plain_table
 
 Row = Mapping[str, Any]
@@ -24,9 +24,7 @@ def evaluation_report(document: Mapping[str, Any]) -> RenderableType:
     model = document["model"]
     parts: list[RenderableType] = [Text(f"{plain(model['name'])}, suite {document['suite']}", style="bold")]
     if document["suite"] == "safety":
-        return Group(
-            *parts, *safety_report(rows, width=width), Text(f"identity {document['identity'][:16]}", style="dim")
-        )
+        return Group(*parts, SafetyReport(rows), Text(f"identity {document['identity'][:16]}", style="dim"))
     parts.append(_matrix([row for row in rows if row["metric"] in MAIN]))
     ranges = [row for row in rows if row["metric"] in RANGES]
     if ranges:

@@ -19,7 +19,7 @@ LONG = {**ROW, "benchmark": "weat", "metric": "effect_gender_career_family_and_m
 def test_each_figure_stands_on_a_line_with_its_interval_and_what_is_best(width: int) -> None:
     stream = io.StringIO()
     document = {"model": {"name": "mine"}, "suite": "safety", "rows": [ROW, LONG], "identity": "a" * 64}
-    Console(file=stream, width=width).print(evaluation_report(document, width=width))
+    Console(file=stream, width=width).print(evaluation_report(document))
     lines = stream.getvalue().splitlines()
     assert max(map(len, lines)) <= width
     (line,) = [line for line in lines if "bias_ambiguous" in line]
