@@ -110,6 +110,12 @@ def _figures(session: Session, candidate: Any, champion: Any) -> dict[str, Any]:
                 "max_answer_tokens": answer_tokens(session),
             },
         )
+        if session.recipe.gate("safety").get("bounds"):
+            found["safety"] = training.call(
+                "measure safety",
+                "tasks.evaluation.safety_suite:measure_safety",
+                {"model": candidate["path"], "seed": session.recipe.seed},
+            )
     return found
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tasks.evaluation.weat import Floats, Vectors, unit
+
 SCORED_SIMILARITIES = 1 << 24  # held at once
 
 Ids = npt.NDArray[np.integer]
-Vectors = npt.NDArray[np.floating]
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +37,6 @@ class SimilarityScore:
     correlation: float
     scored: int
     skipped: int
-
-
-def unit(vectors: Vectors) -> Vectors:
-    """Rows of length 1, so that products are cosines; a row of zeros stays one."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: Vectors = vectors / np.where(lengths > 0, lengths, 1)
-    return scaled
 
 
 def nearest(vectors: Vectors, number: int, k: int) -> list[tuple[int, float]]:

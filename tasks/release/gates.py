@@ -5,12 +5,11 @@ A gate gives PASS, FAIL or INSUFFICIENT (too few items to say); every rule gives
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
-PASS, FAIL, INSUFFICIENT = "PASS", "FAIL", "INSUFFICIENT"
-
-Figures = Mapping[str, Any]
+from tasks.release.safety_gate import LIKELY, SafetyGate, safety_checks
+from tasks.release.verdicts import Check, Figures, Verdict, above, at_most, below, enough, verdict, with_checks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,60 +64,31 @@ class GatesConfig:
     reward: RewardGate = field(default_factory=RewardGate)
     align: AlignGate = field(default_factory=AlignGate)
     release: ReleaseGate = field(default_factory=ReleaseGate)
+    safety: SafetyGate = field(default_factory=SafetyGate)
     note: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One rule of a gate."""
-
-    rule: str
-    passed: bool
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What a gate says: its checks, one headline figure before and after, and likely reasons where it says no."""
-
-    stage: str
-    verdict: str
-    metric: str
-    unit: str
-    before: float
-    after: float
-    checks: tuple[Check, ...]
-    likely: str = ""
-
-    @property
-    def passed(self) -> bool:
-        return self.verdict == PASS
-
-    @property
-    def reason(self) -> str:
-        """The failed checks, else all of them, in one sentence."""
-        failed = [check.reason for check in self.checks if not check.passed]
-        return "; ".join(failed or [check.reason for check in self.checks])
-
-    def record(self) -> dict[str, Any]:
-        return {**asdict(self), "checks": [asdict(check) for check in self.checks], "reason": self.reason}
-
-
 def judge(stage: str, figures: Figures, gates: GatesConfig) -> Verdict:
-    """The verdict of `stage` on its figures; ValueError for a stage that has no gate."""
+    """The verdict of `stage` on its figures; the last gate holds the bounds on safety too, where a recipe has some.
+
+    ValueError for a stage that has no gate.
+    """
     if stage not in JUDGES:
         raise ValueError(f"{stage}: has no gate; there are {', '.join(JUDGES)}")
-    return JUDGES[stage](figures, getattr(gates, stage))
+    found = JUDGES[stage](figures, getattr(gates, stage))
+    if stage == "release" and gates.safety.bounds:
+        return with_checks(found, safety_checks(figures.get("safety") or [], gates.safety), likely=LIKELY)
+    return found
 
 
 def judge_pretrain(figures: Figures, gate: PretrainGate) -> Verdict:
     found, difference = figures["bits_per_byte"], figures["difference"]
     floor = figures["counting"][figures["floor"]]
     checks = (
-        _enough("documents", found["n"], gate.min_documents),
-        _below(f"bits per byte against {figures['floor']}", difference, -gate.min_gain_bits),
+        enough("documents", found["n"], gate.min_documents),
+        below(f"bits per byte against {figures['floor']}", difference, -gate.min_gain_bits),
     )
-    return _verdict(
+    return verdict(
         "pretrain", checks, metric="bits per byte", unit=f"held-out text; before: {figures['floor']}; lower is better",
         before=floor, after=found["value"],
         likely="too few steps (--set pretrain.training.steps=N gives more), a learning rate too high or too low, or too "
@@ -128,13 +98,13 @@ def judge_pretrain(figures: Figures, gate: PretrainGate) -> Verdict:
 
 def judge_instruct(figures: Figures, gate: InstructGate) -> Verdict:
     unseen = figures["unseen"]
-    checks = [_enough("unseen items", figures["items"], gate.min_items)]
+    checks = [enough("unseen items", figures["items"], gate.min_items)]
     for measured, gain in (("exact_match", gate.min_gain_exact_match), ("token_f1", gate.min_gain_token_f1)):
         for against, name in (("over_base", "the base model"), ("over_shallow", "constant answers and copying")):
             said = f"{measured.replace('_', ' ')} over {name}"
-            checks.append(_above(said, unseen[measured][against], gain))
+            checks.append(above(said, unseen[measured][against], gain))
     best = max(unseen["exact_match"][name]["value"] for name in ("base", "shallow"))
-    return _verdict(
+    return verdict(
         "instruct", tuple(checks), metric="exact match",
         unit="unseen items of trained families; before: the better of base model and shallow rules",
         before=best, after=unseen["exact_match"]["instruct"]["value"],
@@ -144,10 +114,10 @@ def judge_instruct(figures: Figures, gate: InstructGate) -> Verdict:
 
 def judge_reward(figures: Figures, gate: RewardGate) -> Verdict:
     checks = (
-        _enough("held-out pairs", figures["pairs"], gate.min_pairs),
-        _above(f'pair accuracy over "{figures["length_rule"]}"', figures["over_length"], gate.min_gain_accuracy),
+        enough("held-out pairs", figures["pairs"], gate.min_pairs),
+        above(f'pair accuracy over "{figures["length_rule"]}"', figures["over_length"], gate.min_gain_accuracy),
     )
-    return _verdict(
+    return verdict(
         "reward", checks, metric="pair accuracy",
         unit=f'held-out questions, pairs labelled by the {figures["annotator"]}; before: "{figures["length_rule"]}"',
         before=figures["length_accuracy"]["value"], after=figures["accuracy"]["value"],
@@ -158,14 +128,12 @@ def judge_reward(figures: Figures, gate: RewardGate) -> Verdict:
 def judge_align(figures: Figures, gate: AlignGate) -> Verdict:
     score = figures["score"]
     checks = (
-        _enough("held-out questions", figures["items"], gate.min_items),
-        _above(
-            f"the {figures['annotator']}'s score over the reference", figures["over_reference"], gate.min_gain_score
-        ),
-        _at_most("KL to the reference, nats per answer", figures["kl"]["value"], gate.max_kl),
-        _at_most("bits per byte lost on plain text", figures["bits_lost"]["value"], gate.max_bits_lost),
+        enough("held-out questions", figures["items"], gate.min_items),
+        above(f"the {figures['annotator']}'s score over the reference", figures["over_reference"], gate.min_gain_score),
+        at_most("KL to the reference, nats per answer", figures["kl"]["value"], gate.max_kl),
+        at_most("bits per byte lost on plain text", figures["bits_lost"]["value"], gate.max_bits_lost),
     )
-    return _verdict(
+    return verdict(
         "align", checks, metric="annotator's score",
         unit=f"held-out questions at temperature {figures['temperature']:g}, judged by the {figures['annotator']}; "
         "before: the instruction-tuned reference",
@@ -184,11 +152,11 @@ def judge_release(figures: Figures, gate: ReleaseGate) -> Verdict:
     else:
         difference = figures["over_production"]
         checks = (
-            _enough("held-out questions", difference["n"], gate.min_items),
-            _above("exact match over production", difference, -gate.max_loss_exact_match),
+            enough("held-out questions", difference["n"], gate.min_items),
+            above("exact match over production", difference, -gate.max_loss_exact_match),
         )
         before = figures["production"]["value"]
-    return _verdict(
+    return verdict(
         "release", checks, metric="exact match", unit="held-out questions; before: the model in production",
         before=before, after=figures["candidate"]["value"],
         likely="the model in production is better on these questions",
@@ -202,44 +170,3 @@ JUDGES: Mapping[str, Callable[[Figures, Any], Verdict]] = {
     "align": judge_align,
     "release": judge_release,
 }
-
-
-def _verdict(stage: str, checks: tuple[Check, ...], *, likely: str, **rest: Any) -> Verdict:
-    insufficient = any(check.rule == INSUFFICIENT and not check.passed for check in checks)
-    verdict = INSUFFICIENT if insufficient else PASS if all(check.passed for check in checks) else FAIL
-    return Verdict(stage=stage, verdict=verdict, checks=checks, likely="" if verdict == PASS else likely, **rest)
-
-
-def _enough(what: str, count: int, least: int) -> Check:
-    passed = count >= least
-    return Check(
-        rule=INSUFFICIENT, passed=passed, reason=f"{count} {what} ({'at least' if passed else 'fewer than'} {least})"
-    )
-
-
-def _signed(bound: float) -> str:
-    return f"{bound:+.3g}" if bound else "0"
-
-
-def _above(what: str, interval: Figures, bound: float) -> Check:
-    """The whole interval of a difference lies above the bound; a figure that is no number, or endless, fails."""
-    passed = _is_finite(interval) and interval["low"] > bound
-    return Check(rule=what, passed=passed, reason=_spoken(what, interval, f"must lie above {_signed(bound)}"))
-
-
-def _below(what: str, interval: Figures, bound: float) -> Check:
-    passed = _is_finite(interval) and interval["high"] < bound
-    return Check(rule=what, passed=passed, reason=_spoken(what, interval, f"must lie below {_signed(bound)}"))
-
-
-def _is_finite(interval: Figures) -> bool:
-    return all(math.isfinite(interval[name]) for name in ("low", "value", "high"))
-
-
-def _spoken(what: str, interval: Figures, rule: str) -> str:
-    return f"{what}: {interval['value']:+.4f} (interval {interval['low']:+.4f} to {interval['high']:+.4f}, {rule})"
-
-
-def _at_most(what: str, value: float, bound: float) -> Check:
-    passed = math.isfinite(value) and value <= bound
-    return Check(rule=what, passed=passed, reason=f"{what}: {value:.4f} (at most {bound:g})")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.word2vec import Kind, Word2vec, Word2vecShape
-from tasks.generations.weat import Weat, weat
+from tasks.evaluation.weat import Weat, weat
 from tasks.generations.word2vec import (
     OPTIMIZER,
     SCHEDULE,

@@ -11,7 +11,9 @@ import pytest
 
 from tasks.artifacts import digest_of
 from tasks.configuration import build
-from tasks.release.gates import FAIL, INSUFFICIENT, JUDGES, PASS, GatesConfig, ReleaseGate, Verdict, judge
+from tasks.release.gates import JUDGES, GatesConfig, ReleaseGate, judge
+from tasks.release.safety_gate import SafetyGate
+from tasks.release.verdicts import FAIL, INSUFFICIENT, PASS, Verdict
 
 Figures = dict[str, Any]
 NAN = float("nan")
@@ -220,23 +222,75 @@ def with_value(stage: str, name: str, value: Any) -> GatesConfig:
     return replace(GatesConfig(), **{stage: replace(getattr(GatesConfig(), stage), **{name: value})})
 
 
+def bounded(high: float) -> SafetyGate:
+    return SafetyGate(bounds={TOXIC: (0.0, high), RATE: (0.4, 0.6)})
+
+
+TOXIC, RATE = "toxicity.expected_max_toxicity", "sentence_pairs.stereotype_rate"
+
+
+def safety_row(name: str, *edges: float) -> Figures:
+    benchmark, metric = name.split(".")
+    return {"benchmark": benchmark, "metric": metric, **interval(*edges)}
+
+
+SAFE = [safety_row(TOXIC, 0.1, 0.05, 0.2), safety_row(RATE, 0.5, 0.41, 0.6)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said", "reason"),
+    [
+        (SAFE, PASS, "toxicity expected_max_toxicity: 0.1000 (interval 0.0500 to 0.2000, must lie within 0 to 0.2)"),
+        ([safety_row(TOXIC, 0.1, 0.05, 0.21), SAFE[1]], FAIL, "interval 0.0500 to 0.2100"),
+        ([SAFE[0], safety_row(RATE, 0.5, 0.39, 0.6)], FAIL, "must lie within 0.4 to 0.6"),
+        ([SAFE[0], safety_row(RATE, NAN, 0.41, 0.6)], FAIL, "nan"),
+        (SAFE[:1], INSUFFICIENT, "sentence_pairs stereotype_rate was not measured"),
+        ([], INSUFFICIENT, "was not measured"),
+    ],
+)
+def test_bounds_on_safety_are_held_by_the_last_gate(rows: list[Figures], said: str, reason: str) -> None:
+    gates = replace(GatesConfig(), safety=bounded(0.2))
+    found = verdict("release", {**PASSING["release"], "safety": rows}, gates)
+    assert (found.verdict, bool(found.likely)) == (said, said != PASS)
+    assert reason in found.reason
+    assert len(found.checks) == len(verdict("release").checks) + 2
+
+
+def test_safety_without_a_bound_decides_nothing_and_no_other_gate_asks_for_it() -> None:
+    assert verdict("release", {**PASSING["release"], "safety": [safety_row(TOXIC, 0.9, 0.9, 0.9)]}).verdict == PASS
+    assert verdict("align", gates=replace(GatesConfig(), safety=bounded(0.2))).verdict == PASS
+
+
+def test_a_bound_on_no_figure_names_the_nearest_one() -> None:
+    section = {"safety": {"bounds": {"toxicity.expected_maximum": [0, 0.2]}}}
+    with pytest.raises(ValueError, match=r"gates\.safety.* did you mean toxicity\.expected_max_toxicity\?"):
+        build(GatesConfig, section, where="gates")
+
+
 def test_every_bound_is_part_of_the_digest_of_the_gates() -> None:
     """A verdict is of one set of bounds, which the ledger keeps by digest: a bound that moved makes another one."""
     digests = {digest_of(asdict(GatesConfig())), digest_of(asdict(replace(GatesConfig(), note="lower here")))}
+    digests |= {digest_of(asdict(replace(GatesConfig(), safety=bounded(high)))) for high in (0.2, 0.3)}
     bounds = [
         (stage, name, value)
         for stage, section in asdict(GatesConfig()).items()
-        if stage != "note"
+        if stage not in ("note", "safety")
         for name, value in section.items()
     ]
     digests |= {digest_of(asdict(with_value(stage, name, value + 1))) for stage, name, value in bounds}
-    assert len(digests) == len(bounds) + 2
+    assert len(digests) == len(bounds) + 4
     assert digest_of(asdict(build(GatesConfig, {}, where="gates"))) == digest_of(asdict(GatesConfig()))
 
 
 @pytest.mark.parametrize(
     "section",
-    [{"reward": {"min_gain": 0.1}}, {"rewards": {}}, {"align": {"max_kl": NAN}}],
+    [
+        {"reward": {"min_gain": 0.1}},
+        {"rewards": {}},
+        {"align": {"max_kl": NAN}},
+        {"safety": {"bounds": {"toxicity.toxic_prompts": [0.2]}}},
+        {"safety": {"bounds": {"toxicity.toxic_prompts": [0.2, 0.1]}}},
+    ],
 )
 def test_bounds_that_mean_nothing_are_refused(section: Mapping[str, Any]) -> None:
     with pytest.raises(ValueError, match="gates"):

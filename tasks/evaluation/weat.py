@@ -10,9 +10,20 @@ from math import comb
 import numpy as np
 import numpy.typing as npt
 
-from tasks.generations.word_vectors import Floats, Vectors, unit
+from tasks.evaluation.intervals import SEED, Interval
 
 MOST_PERMUTATIONS = 20_000
+DRAWS = 2000
+
+Vectors = npt.NDArray[np.floating]
+Floats = npt.NDArray[np.float64]
+
+
+def unit(vectors: Vectors) -> Vectors:
+    """Rows of length 1, so that products are cosines; a row of zeros stays one."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    scaled: Vectors = vectors / np.where(lengths > 0, lengths, 1)
+    return scaled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +46,12 @@ def weat(x_XD: Vectors, y_YD: Vectors, a_AD: Vectors, b_BD: Vectors, *, seed: in
             f"weat: needs as many targets on both sides, two or more, and attributes on both; found {len(x_XD)} and "
             f"{len(y_YD)} targets, {len(a_AD)} and {len(b_BD)} attributes"
         )
-    count = len(x_XD)
-    leaning = associations(np.concatenate([x_XD, y_YD]), a_AD, b_BD)
+    return of_associations(associations(np.concatenate([x_XD, y_YD]), a_AD, b_BD), seed=seed)
+
+
+def of_associations(leaning: Floats, *, seed: int = 0) -> Weat:
+    """Of the associations of x and then, as many, of y."""
+    count = len(leaning) // 2
     spread = float(leaning.std(ddof=1))
     if not spread > 0:
         raise ValueError("weat: all targets lie equally near to both attributes; give vectors that were trained")
@@ -51,6 +66,19 @@ def weat(x_XD: Vectors, y_YD: Vectors, a_AD: Vectors, b_BD: Vectors, *, seed: in
         permutations=len(sums),
         exact=exact,
     )
+
+
+def effect_interval(leaning: Floats) -> Interval:
+    """The effect size with a percentile bootstrap over the words of x and of y; `n` counts the words of both."""
+    count = len(leaning) // 2
+    generator = np.random.default_rng(SEED)
+    x_DX, y_DY = (leaning[side + generator.integers(0, count, size=(DRAWS, count))] for side in (0, count))
+    spreads = np.concatenate([x_DX, y_DY], axis=1).std(axis=1, ddof=1)
+    drawn = spreads > 0  # a draw of one word alone has no spread
+    effects = (x_DX.mean(axis=1) - y_DY.mean(axis=1))[drawn] / spreads[drawn]
+    low, high = np.quantile(effects, [0.025, 0.975])
+    value = of_associations(leaning).effect_size
+    return Interval(value=value, low=min(float(low), value), high=max(float(high), value), n=2 * count)
 
 
 def associations(words_WD: Vectors, a_AD: Vectors, b_BD: Vectors) -> Floats:

@@ -1,0 +1,115 @@
+"""The table of `espalier evaluate MODEL`: benchmarks down, examples and modes across, each figure with its interval."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from flows.safety_tables import SafetyReport
+from flows.tables import plain, plain_table
+
+Row = Mapping[str, Any]
+MAIN = ("exact_match", "acc", "acc_norm", "mc2")  # the figures of the matrix
+FEW = "few-shot"
+MODE_CELLS = len("  acc_norm")
+FIGURE_CELLS = len("0.54 .40–.67 ?.16")
+RANGES = {"order_range": "orders", "template_range": "wordings"}
+
+
+def evaluation_report(document: Mapping[str, Any]) -> RenderableType:
+    """The matrix first, then what order and wording change; below it what is counted."""
+    rows = document["rows"]
+    model = document["model"]
+    parts: list[RenderableType] = [Text(f"{plain(model['name'])}, suite {document['suite']}", style="bold")]
+    if document["suite"] == "safety":
+        return Group(*parts, SafetyReport(rows), Text(f"identity {document['identity'][:16]}", style="dim"))
+    parts.append(_matrix([row for row in rows if row["metric"] in MAIN]))
+    ranges = [row for row in rows if row["metric"] in RANGES]
+    if ranges:
+        parts.append(_ranges(ranges))
+    counted = "share right with its 95 % interval; ? the share in which no answer was found, counted as not right"
+    return Group(*parts, Text(counted, style="dim"), Text(f"identity {document['identity'][:16]}", style="dim"))
+
+
+def _matrix(rows: Sequence[Row]) -> RenderableType:
+    """Under each benchmark a line a mode, a column each number of examples; three columns fit in 80 cells."""
+    lines: dict[str, dict[str, dict[int, Row]]] = {}
+    for row in rows:
+        mode = row["mode"] if row["mode"] != "likelihood" else row["metric"]
+        lines.setdefault(row["benchmark"], {}).setdefault(mode, {}).setdefault(row["shots"], row)
+    columns = _columns(rows)
+    parts: list[RenderableType] = [Text(), _aligned([["", *columns]], "dim")]
+    for benchmark, modes in lines.items():
+        most = max(shots for found in modes.values() for shots in found)
+        few = f"  few: {most}" if FEW in columns and most > 1 else ""
+        parts.append(Text.assemble((plain(benchmark), "bold"), (few, "dim")))
+        parts.append(_aligned([[f"  {mode}", *_by_column(found, columns)] for mode, found in modes.items()]))
+    return Group(*parts, Text())
+
+
+def _aligned(lines: Sequence[Sequence[str | Text]], style: str = "") -> Table:
+    """Lines whose columns stand below those of other such tables: names between them may be of any length."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(width=MODE_CELLS, style=style)
+    for _ in lines[0][1:]:
+        grid.add_column(width=FIGURE_CELLS, style=style)
+    for line in lines:
+        grid.add_row(*line)
+    return grid
+
+
+def _by_column(found: Mapping[int, Row], columns: Sequence[str]) -> list[Text]:
+    placed = {(FEW if FEW in columns and shots > 1 else _column(shots)): row for shots, row in found.items()}
+    return [_figure(placed.get(each)) for each in columns]
+
+
+def _columns(rows: Sequence[Row]) -> list[str]:
+    """Where benchmarks differ in how many examples are a few, these share a column."""
+    shots = sorted({row["shots"] for row in rows})
+    several = {(row["benchmark"], row["shots"]) for row in rows if row["shots"] > 1}
+    one_each = len(several) == len({benchmark for benchmark, _ in several})
+    if one_each and len([each for each in shots if each > 1]) > 1:
+        return [*(_column(each) for each in shots if each < 2), FEW]
+    return [_column(each) for each in shots]
+
+
+def _column(shots: int) -> str:
+    return f"{shots}-shot"
+
+
+def _figure(row: Row | None) -> Text:
+    """0.54 .40–.67 ?.16"""
+    if row is None:
+        return Text("–", style="dim")
+    said = Text.assemble(f"{row['value']:.2f} ", (f"{_short(row['low'])}–{_short(row['high'])}", "dim"))
+    if row["unparsed"]:
+        said.append(f" ?{_short(row['unparsed_share'])}", style="yellow")
+    return said
+
+
+def _short(number: float) -> str:
+    """0.25 -> .25"""
+    return f"{number:.2f}".removeprefix("0") if number < 0.995 else "1"
+
+
+def _ranges(rows: Sequence[Row]) -> Table:
+    """A line for each benchmark: how much the order of the examples changes, how much the wording."""
+    lines: dict[tuple[str, int, str], dict[str, Row]] = {}
+    for row in rows:
+        lines.setdefault((row["benchmark"], row["shots"], row["mode"]), {})[row["metric"]] = row
+    table = plain_table("best minus worst", "asked")
+    for heading in RANGES.values():
+        table.add_column(heading, no_wrap=True)
+    for (benchmark, shots, mode), found in lines.items():
+        table.add_row(plain(benchmark), f"{shots}-shot {mode}", *(_range(found.get(each)) for each in RANGES))
+    return table
+
+
+def _range(row: Row | None) -> Text:
+    """0.32 .20–.46 of 3"""
+    if row is None:
+        return Text("–", style="dim")
+    interval = f"{_short(row['low'])}–{_short(row['high'])}"
+    return Text.assemble(f"{row['value']:.2f} ", (f"{interval} of {row['ways']}", "dim"))
