@@ -32,7 +32,6 @@ def answered(cell: Cell, subject: Subject, told: Told) -> list[Example]:
     config = SamplingConfig(max_tokens=cell.max_tokens, temperature=cell.temperature)
     done = complete(subject, prompts, config, seed=cell.seed, keys=range(len(prompts)), told=told)
     groups = (done[start : start + samples] for start in range(0, len(done), samples))
-    judged = _voted if cell.samples else _single
     said = (prompt_as_asked(subject, prompt) for prompt in prompts[::samples])
     return [
         judged(cell, item, some) | {"prompt": text} for item, some, text in zip(cell.items, groups, said, strict=True)
@@ -68,6 +67,11 @@ def share_on(nats: Sequence[float], right: Sequence[int]) -> float:
     highest = max(nats)
     weights = [math.exp(each - highest) for each in nats]
     return sum(weights[place] for place in right) / sum(weights)
+
+
+def judged(cell: Cell, item: Item, completed: Sequence[Completed]) -> Example:
+    """What was found in one answer, or in several samples of it, and whether it is right."""
+    return _voted(cell, item, completed) if cell.samples else _single(cell, item, completed)
 
 
 def _single(cell: Cell, item: Item, completed: Sequence[Completed]) -> Example:

@@ -12,9 +12,10 @@ from models.catalogue import save_model
 from models.llama import LlamaShape
 from models.tokenizers.chat import ChatTokenizer
 from tasks.evaluation import documents
-from tasks.evaluation.asked import answered, share_on
-from tasks.evaluation.benchmark import benchmarks
+from tasks.evaluation.asked import answered, judged, share_on
+from tasks.evaluation.benchmark import Benchmark, Item, benchmarks
 from tasks.evaluation.cells import Cell, identity_of, rows_of
+from tasks.evaluation.completing import Completed
 from tasks.evaluation.intervals import range_interval
 from tasks.evaluation.kept_cells import Cells
 from tasks.evaluation.made_items import made_items
@@ -133,6 +134,40 @@ def test_a_folder_from_anywhere_is_asked_in_the_turns_of_its_template_and_a_base
     assert all(prompt.startswith("<|user|>") and prompt.endswith("<|assistant|>") for prompt in prompts)
     assert all(each["prompt"].endswith("?\nA:") for each in answered(cell(), base, lambda _: None))
     assert identity_of(cell(), talking)["template"] != identity_of(cell(), base)["template"]
+
+
+COMMONSENSE = benchmarks()["commonsense_choice"]
+SAID_18 = Item(id="1", place="1", slots={"text": "9 + 9"}, shown="18", golds=("18",))
+SAID_B = Item(
+    id="2", place="2", slots={"text": "?"}, shown="(B)", golds=("B",), options=("an owl", "an Ape"), right=(1,)
+)
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "item", "shots", "said", "extracted", "verdict"),
+    [
+        (ARITHMETIC, SAID_18, 0, [" 18."], "18", "right"),
+        (ARITHMETIC, SAID_18, 0, [" 18, since 9 + 9 = 18"], "18", "right"),
+        (ARITHMETIC, SAID_18, 2, [" 9 + 9 = 18. The answer is 18."], "18", "right"),
+        (ARITHMETIC, SAID_18, 2, [" 9 + 9 = 18. The answer is 19."], "19", "wrong"),
+        (ARITHMETIC, SAID_18, 2, [" I cannot say."], None, "unparsed"),
+        # two of the four that have an answer are right, and three samples in all say nothing
+        (ARITHMETIC, SAID_18, 2, ["7", "The answer is 18.", "", "x", "18.0", "y", "18", "9"], "18", "right"),
+        (ARITHMETIC, SAID_18, 2, ["", "x"], None, "unparsed"),
+        # an article is no choice
+        (COMMONSENSE, SAID_B, 2, [" The answer is (B)."], "B", "right"),
+        (COMMONSENSE, SAID_B, 0, [" An Ape, I think: B"], "B", "right"),
+        (COMMONSENSE, SAID_B, 0, [" An Ape."], None, "unparsed"),
+    ],
+)  # fmt: skip
+def test_an_answer_is_judged_as_by_hand(
+    benchmark: Benchmark, item: Item, shots: int, said: list[str], extracted: str | None, verdict: str
+) -> None:
+    samples = len(said) if len(said) > 1 else 0
+    of = cell(benchmark=benchmark, items=(item,), examples=cell().examples[:shots], samples=samples)
+    found = judged(of, item, [Completed(text=each, answer=each) for each in said])
+    assert (found["extracted"], found["verdict"]) == (extracted, verdict)
+    assert found["scores"]["exact_match"] == float(verdict == "right")
 
 
 def test_unparsed_answers_are_counted_apart_and_count_as_not_right() -> None:
