@@ -4,13 +4,14 @@ import random
 from collections.abc import Sequence
 
 from tasks.exercises.exercise import Exercise
-from tasks.exercises.table_files import names
+from tasks.exercises.invented_words import invented_word
+from tasks.exercises.table_files import names, words
 
 FEWEST, MOST = 2, 4
 
 
 def last_letters(chance: random.Random) -> Exercise:
-    """ "Ada Jorge" -> "ae\""""
+    """Ada Jorge -> ae"""
     chosen = chance.sample(names(), chance.randint(FEWEST, MOST))
     letters = [name[-1] for name in chosen]
     steps = [f'The last letter of "{name}" is "{letter}".' for name, letter in zip(chosen, letters, strict=True)]
@@ -56,3 +57,30 @@ def _parity(flippers: Sequence[str]) -> str:
 def _listed(people: Sequence[str]) -> str:
     """Ada, Ben and Cora"""
     return " and ".join(part for part in (", ".join(people[:-1]), people[-1]) if part)
+
+
+def reverse(chance: random.Random) -> Exercise:
+    """water -> retaw; half of the words do not exist. The rationale spells the word first."""
+    word = chance.choice(words()) if chance.random() < 0.5 else invented_word(chance)
+    answer = word[::-1]
+    spelled = f"Spelled out it is {'-'.join(word)}, from the end {'-'.join(answer)}."
+    return Exercise(text=word, answer=answer, rationale=f"{spelled} Together: {answer}")
+
+
+def reverse_list(chance: random.Random) -> Exercise:
+    """moon, key, apple -> apple, key, moon"""
+    chosen = chance.sample(words(), chance.randint(FEWEST, MOST))
+    answer = ", ".join(reversed(chosen))
+    last = f"The last is {chosen[-1]} and the first is {chosen[0]}."
+    return Exercise(text=", ".join(chosen), answer=answer, rationale=f"{last} From last to first: {answer}")
+
+
+def sort_words(chance: random.Random) -> Exercise:
+    """moon, key, apple -> apple, key, moon; no two begin with the same letter, so the first letters decide."""
+    of_letter = {word[0]: word for word in chance.sample(words(), len(words()))}
+    chosen = chance.sample(sorted(of_letter.values()), chance.randint(FEWEST, MOST))
+    answer = ", ".join(sorted(chosen))
+    letters = ", ".join(f"{word} {word[0]}" for word in chosen)
+    ordered = ", ".join(sorted(word[0] for word in chosen))
+    rationale = f"First letters: {letters}. In the alphabet: {ordered}. So: {answer}"
+    return Exercise(text=", ".join(chosen), answer=answer, rationale=rationale)
