@@ -16,8 +16,8 @@ from tasks.exercises.template import choose, slots_in
 
 Side = Literal["train", "unseen"]
 UNSEEN_OF = 5  # where no document decides it, one text of so many is for judging
-_DRAWS_PER_ITEM = 20
-_FRUITLESS_DRAWS = 1000  # so many draws without a new exercise, and there are no more
+_DRAWS_PER_ITEM = 6
+_FRUITLESS_DRAWS = 300  # so many draws without a new exercise, and there are no more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ def _from_corpus(task: TaskFile, material: Material, seed: int) -> Iterator[Exer
 def _drawn(task: TaskFile, bounds: Bounds) -> Iterator[Exercise]:
     seen: set[str] = set()
     fruitless = 0
-    for number in range(_DRAWS_PER_ITEM * bounds.most + _FRUITLESS_DRAWS):
+    for number in range(_DRAWS_PER_ITEM * (bounds.most + _FRUITLESS_DRAWS)):
         exercise = MAKERS[task.source.maker](random.Random(key_of("draw", bounds.seed, task.name, number)))
         key = _key(exercise)
         fruitless = fruitless + 1 if key in seen else 0
@@ -110,16 +110,16 @@ def _checked(task: TaskFile, exercise: Exercise) -> Exercise:
 def items_of(
     task: TaskFile, side: Side, material: Material, bounds: Bounds, without: Collection[str] = ()
 ) -> list[InstructionItem]:
-    """At most `bounds.most` items, none of them twice: closed answers in equal parts, and of a corpus's open ones none
-    above its share. `without` are texts that are asked about elsewhere.
+    """At most `bounds.most` items, none of them twice: closed answers in equal parts, no open one above its share.
+
+    `without` are texts that are asked about elsewhere.
 
     Wordings that are turned around are for training alone: such a question may have several right answers.
     """
     items: dict[str, InstructionItem] = {}
     said: Counter[str] = Counter()
-    quota = _quota(task, bounds)
     for exercise in exercises_of(task, side, material, bounds):
-        if exercise.text in without or said[exercise.answer] >= quota:
+        if exercise.text in without or said[exercise.answer] >= _quota(task, bounds, len(items)):
             continue
         item = item_of(task, exercise, side, bounds.seed)
         if _fits(item, bounds) and item.id not in items:
@@ -130,10 +130,13 @@ def items_of(
     return list(items.values())
 
 
-def _quota(task: TaskFile, bounds: Bounds) -> int:
+def _quota(task: TaskFile, bounds: Bounds, made: int) -> int:
+    """How often one answer may be given. A maker or a file chooses its open answers itself, but none is half of all."""
     if task.options:
         return -(-bounds.most // len(task.options))
-    return max(3, round(bounds.largest_answer_share * bounds.most)) if task.source.corpus else bounds.most
+    if task.source.corpus:
+        return max(3, round(bounds.largest_answer_share * bounds.most))
+    return made // 2 + 3
 
 
 def item_of(task: TaskFile, exercise: Exercise, side: Side, seed: int) -> InstructionItem:
@@ -146,7 +149,7 @@ def item_of(task: TaskFile, exercise: Exercise, side: Side, seed: int) -> Instru
         task=task.name,
         family=task.family,
         template=template.name,
-        input=exercise.text if "text" in slots_in(template.prompt) else exercise.answer,
+        input=exercise.answer if template.turned_around and "text" not in slots_in(template.prompt) else exercise.text,
         prompt=prompt,
         answer=answer,
         **(turned if template.turned_around else asked),

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import string
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -91,7 +92,8 @@ def words_in(text: str) -> list[str]:
 def filled(item: InstructionItem) -> dict[str, str]:
     """What stands in the slots of an item's wording, read back from the finished prompt."""
     template = next(each for each in TASKS[item.task].templates if each.name == item.template)
-    pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+)", re.escape(template.prompt))
+    parts = string.Formatter().parse(template.prompt)
+    pattern = "".join(re.escape(said) + (f"(?P<{name}>.+)" if name else "") for said, name, _, _ in parts)
     found = re.fullmatch(pattern, item.prompt)
     assert found, item
     return found.groupdict()
@@ -214,7 +216,9 @@ def test_answers_cannot_be_copied_or_guessed(tiny: Made) -> None:
     hidden = set()
     for task in OF_CORPUS.values():
         items = [item for item in tiny.items() if item.task == task.name]
-        if sum(item.answer in words_of(item.prompt) for item in items) < 0.05 * len(items):
+        choices = {template.name for template in task.templates if template.form == "choice"}
+        free = [item for item in items if item.template not in choices]
+        if sum(item.answer in words_of(item.prompt) for item in free) < 0.05 * len(free):
             hidden.add(task.name)
         said = Counter(item.answer for item in items if not (task.name == "position" and item.template.endswith("/9")))
         if task.options:
@@ -231,7 +235,7 @@ def test_items_fit_their_bounds_and_their_names_are_unique(tiny: Made) -> None:
     items = tiny.items()
     assert all(len(item.prompt.encode()) <= 300 and 0 < len(item.answer.encode()) <= 60 for item in items)
     assert len({item.id for item in items}) == len(items)
-    assert all(item.input in item.prompt for item in items)
+    assert all(item.input in item.prompt for item in items if item.task in OF_CORPUS)
     counts = Counter(item.task for item in tiny.items("train"))
     assert max(counts.values()) <= SMALL.per_task
 
