@@ -8,6 +8,7 @@ from tasks.exercises.commonsense import commonsense, commonsense_choice, commons
 from tasks.exercises.editing import capitalise, join, plural, remove_word, replace_letter, replace_word
 from tasks.exercises.exercise import Maker
 from tasks.exercises.languages import language
+from tasks.exercises.python_facts import python_error, python_lookup, python_parameter
 from tasks.exercises.symbolic import coin_flip, last_letters, reverse, reverse_list, sort_words
 from tasks.exercises.word_problems import word_problem
 
@@ -31,4 +32,7 @@ MAKERS: Mapping[str, Maker] = {
     "plural": plural,
     "language": language,
     "unknown": closed_book,
+    "python_error": python_error,
+    "python_parameter": python_parameter,
+    "python_lookup": python_lookup,
 }

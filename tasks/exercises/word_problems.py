@@ -11,6 +11,7 @@ from tasks.exercises.table_files import names, table
 SMALL, LARGE = (2, 9), (2, 40)
 SMALLEST_RESULT = 2  # "1 apples" is no English
 MOST_DRAWS = 10_000
+_DRAWN = {"things": "things", "box": "boxes", "place": "places", "job": "jobs"}  # slot: list of the table
 _OPERATIONS: Mapping[str, Callable[[int, int], int]] = {
     "+": operator.add,
     "-": operator.sub,
@@ -38,9 +39,6 @@ def word_problem(chance: random.Random) -> Exercise:
         slots={"story": story, "question": question},
         rationale=" ".join(_explained(step, words) for step in plot["steps"]),
     )
-
-
-_DRAWN = {"things": "things", "box": "boxes", "place": "places", "job": "jobs"}
 
 
 def _numbers(plot: Mapping[str, Any], chance: random.Random) -> dict[str, int]:
