@@ -33,7 +33,7 @@ def key(session: Session) -> str:
     config = load_corpus(checkout, session.settings.home, name)
     with tempfile.TemporaryDirectory() as temporary:
         inventory = Path(temporary) / "inventory"
-        take_inventory(inventory, config, checkout)
+        take_inventory(inventory, config, checkout, name)
         digest = read_artifact(inventory).digest
     return key_of(checkout, "corpus", name=name, inventory=digest, settings=_settings(checkout, name))
 

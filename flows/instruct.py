@@ -56,9 +56,14 @@ def instruct(recipe: str, key: str) -> Outcome:
         "max_answer_tokens": answer_tokens(session),
     }
     outcome = train_and_judge(session, WHAT, given, {}, arguments)
-    dialogues, dropped = (int(outcome["training"][name]) for name in ("dialogues", "dropped"))
+    dialogues, dropped, left_out = (int(outcome["training"][name]) for name in ("dialogues", "dropped", "left_out"))
     if dropped:
         session.display.note(f"instruct: {dropped:,} of {dialogues + dropped:,} dialogues are longer than the context")
+    if left_out:
+        session.display.note(
+            f"instruct: {left_out:,} of the conversations given are left out, so that they do not swamp the corpus's own "
+            "questions; instruct.conversations_share says how many of all may be theirs"
+        )
     return outcome
 
 

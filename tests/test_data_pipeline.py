@@ -124,6 +124,31 @@ def test_a_setting_runs_its_own_stage_and_what_its_result_changes(
     assert ran(settings) == ["inventory"]
 
 
+def test_a_task_of_ones_own_is_asked_about_and_a_change_in_its_rows_makes_the_items_anew(settings: Settings) -> None:
+    folder = settings.checkout.parent / "own"
+    folder.mkdir()
+    rows = folder / "capitals.csv"
+    rows.write_text("place,capital\n" + "".join(f"land {number},town {number}\n" for number in range(60)))
+    forms = "\n".join(f'  - {{form: order, prompt: "{word} {{text}}"}}' for word in WORDS.split()[:10])
+    source = "{file: capitals.csv, fields: {text: place, answer: capital}}"
+    (folder / "capitals.yaml").write_text(f"family: own\nsource: {source}\nanswer_type: text\ntemplates:\n{forms}\n")
+    path = settings.checkout / "params.yaml"
+    text = path.read_text()
+    params = yaml.safe_load(text)
+    params["instructions"]["default"] |= {"task_files": ["../own/capitals.yaml"]}
+    path.write_text(yaml.safe_dump(params))
+    assert ran(settings) == ["inventory", "instructions"]
+    asked = (settings.data / "default" / "instructions" / "train.jsonl").read_text()
+    assert all(said in asked for said in ("land 7", "town 7"))
+    rows.write_text(rows.read_text().replace("town 7", "harbour 7"))
+    assert ran(settings) == ["inventory", "instructions"]
+    rows.write_text(rows.read_text() + "land 99,\n")
+    with pytest.raises(DataFailed, match=r"capitals\.csv, line 62: capital is empty; write the answer there"):
+        reproduce(settings, TARGETS)
+    path.write_text(text)
+    assert ran(settings) == ["inventory"]
+
+
 def test_code_of_one_stage_runs_that_stage(settings: Settings) -> None:
     path = settings.checkout / "tasks" / "corpus" / "redact.py"
     text = path.read_text()
@@ -273,4 +298,6 @@ def test_a_stage_depends_on_every_source_file_it_imports(stage: str) -> None:
     for module in STAGE_MODULES[stage]:
         imported_by(module, needed)
     assert {name for name in listed if name.endswith(".py")} == needed
+    tables = {path.parent.relative_to(CHECKOUT).as_posix() for path in (CHECKOUT / "tasks/exercises").rglob("*.yaml")}
+    assert tables <= set(stages["instructions"]["deps"])
     assert all((CHECKOUT / name).is_file() for name in listed)

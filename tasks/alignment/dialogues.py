@@ -6,8 +6,11 @@ from dataclasses import dataclass
 import torch
 
 from models.tokenizers.chat import ChatTokenizer
-from tasks.alignment.instructions import InstructionItem
+from tasks.alignment.drawing import InstructionItem
+from tasks.exercises.phrases import key_of
 from tasks.training.batches import IGNORED, Batch, Shuffle, Stateless, padded
+
+Turns = Sequence[Mapping[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,26 +31,64 @@ def dialogue_of(item: InstructionItem, tokenizer: ChatTokenizer) -> Dialogue:
     )
 
 
-def dialogue_of_turns(turns: Sequence[Mapping[str, str]], tokenizer: ChatTokenizer) -> Dialogue:
+def dialogue_of_turns(turns: Turns, tokenizer: ChatTokenizer) -> Dialogue:
     """Every answer in it is learned, not the last alone."""
     ids, said = tokenizer.encode_dialogue(turns)
     prompt = turns[0]["content"] if turns[0]["role"] == "user" else ""
     return Dialogue(ids=tuple(ids), said=tuple(said), prompt=prompt)
 
 
-def fitting_dialogues(
+@dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """What is learned from. `dropped` are longer than the context, `left_out` are conversations above their share."""
+
+    dialogues: Sequence[Dialogue]
+    conversations: int
+    dropped: int
+    left_out: int
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {
+            "dialogues": len(self.dialogues),
+            "conversations": self.conversations,
+            "dropped": self.dropped,
+            "left_out": self.left_out,
+        }
+
+
+def mixed(
     items: Sequence[InstructionItem],
+    conversations: Sequence[Turns],
     tokenizer: ChatTokenizer,
     context: int,
-    conversations: Sequence[Sequence[Mapping[str, str]]] = (),
-) -> tuple[list[Dialogue], int]:
-    """Dialogues that fit whole into the context, and how many did not; ValueError when none does."""
-    found = [dialogue_of(item, tokenizer) for item in items]
-    found += [dialogue_of_turns(turns, tokenizer) for turns in conversations]
-    fitting = [dialogue for dialogue in found if len(dialogue.ids) <= context]
-    if not fitting:
-        raise ValueError(f"none of {len(found)} dialogues fits into the context of {context} tokens; shorten them")
-    return fitting, len(found) - len(fitting)
+    share: float,
+    seed: int,
+) -> Mixture:
+    """Items and conversations that fit whole into the context, at most `share` of all of them conversations.
+
+    Which of more are taken depends on the seed and on what they say. ValueError when not one dialogue fits.
+    """
+    own = [dialogue_of(item, tokenizer) for item in items]
+    given = [dialogue_of_turns(turns, tokenizer) for turns in conversations]
+    fitting_own, fitting = fitting_dialogues(own, context), fitting_dialogues(given, context)
+    # n conversations beside m items are their share of n + m; without items there is nothing to swamp
+    most = int(share * len(fitting_own) / (1 - share) + 1e-9) if fitting_own else len(fitting)
+    taken = sorted(fitting, key=lambda dialogue: key_of("conversation", seed, *dialogue.ids))[:most]
+    dialogues = [*fitting_own, *taken]
+    if not dialogues:
+        longest = f"none of {len(own) + len(given)} dialogues fits into the context of {context} tokens"
+        raise ValueError(f"{longest}; shorten them, or train a model of a longer context")
+    return Mixture(
+        dialogues=dialogues,
+        conversations=len(taken),
+        dropped=len(own) + len(given) - len(fitting_own) - len(fitting),
+        left_out=len(fitting) - len(taken),
+    )
+
+
+def fitting_dialogues(dialogues: Sequence[Dialogue], context: int) -> list[Dialogue]:
+    return [dialogue for dialogue in dialogues if len(dialogue.ids) <= context]
 
 
 class DialogueBatches(Stateless):

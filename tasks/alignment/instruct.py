@@ -7,7 +7,7 @@ from typing import Any
 
 from models.catalogue import load_model, save_model
 from models.tokenizers.chat import ChatTokenizer
-from tasks.alignment.dialogues import Dialogue, DialogueBatches, fitting_dialogues
+from tasks.alignment.dialogues import Dialogue, DialogueBatches, mixed
 from tasks.alignment.instructions import read_items
 from tasks.alignment.packing import PackedDialogues
 from tasks.alignment.preflight import dialogue_checks
@@ -27,11 +27,19 @@ class InstructConfig:
     """`max_answer_tokens` bounds what is sampled when the model is asked.
 
     `packed`: a sequence of a batch is a row of the context's length with as many dialogues as fit into it, else one.
+    `conversations_share` bounds how many of all dialogues are conversations that a person gave: of more some are drawn.
     """
 
     training: TrainingConfig
     max_answer_tokens: int = 24
     packed: bool = False
+    conversations_share: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.conversations_share < 1:
+            raise ValueError(
+                "instruct.conversations_share: expected a share of at least 0 and below 1, for example 0.2"
+            )
 
 
 def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
@@ -41,8 +49,8 @@ def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
     model, tokenizer = load_model(record.input("base"))
     context = int(model.config.max_position_embeddings)
     items = read_items(record.input("instructions") / "train.jsonl")
-    conversations = _conversations(record)
-    dialogues, dropped = fitting_dialogues(items, tokenizer, context, conversations)
+    mixture = mixed(items, _conversations(record), tokenizer, context, config.conversations_share, record.seed)
+    dialogues = mixture.dialogues
     outcome = run_training(
         record,
         [*hooks, _writer(record, model, tokenizer, config)],
@@ -55,7 +63,7 @@ def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
         checks=dialogue_checks(dialogues, tokenizer),
         tokenizer=tokenizer,
     )
-    return {**outcome, "dialogues": len(dialogues), "dropped": dropped, "conversations": len(conversations)}
+    return {**outcome, **mixture.counts}
 
 
 def _conversations(record: Job) -> list[Turns]:

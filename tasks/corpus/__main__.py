@@ -21,7 +21,7 @@ def run(stage: str, name: str, checkout: Path) -> None:
     data = checkout / ".espalier" / "data" / name
     refused = data / "refused" / stage
     if stage == "inventory":
-        take_inventory(data / "inventory", config, checkout)
+        take_inventory(data / "inventory", config, checkout, name)
     elif stage == "ingest":
         ingest(
             data / "inventory", data / "raw", refused,

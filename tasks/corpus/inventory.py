@@ -14,15 +14,19 @@ from tasks.artifacts import file_sha256
 from tasks.corpus.corpora import CorpusConfig
 from tasks.corpus.decontaminate import evaluation_files
 from tasks.corpus.files import list_files
+from tasks.corpus.params import PARAMS_FILE
 from tasks.corpus.python_docs import python_fingerprint
 from tasks.corpus.sources import SOURCES_FILE, Source
 from tasks.corpus.staging import seal, temporary, write_json
 
+TASK_FILES = "task_files.json"
 
-def take_inventory(folder: Path, config: CorpusConfig, checkout: Path) -> None:
-    """inventory/sources.json and inventory/STAGE.json."""
+
+def take_inventory(folder: Path, config: CorpusConfig, checkout: Path, name: str) -> None:
+    """inventory/sources.json, inventory/task_files.json and inventory/STAGE.json, of the data set `name`."""
     temporary_folder = temporary(folder)
     write_json(temporary_folder / SOURCES_FILE, [_described(source, checkout) for source in config.sources])
+    write_json(temporary_folder / TASK_FILES, _own_tasks(checkout, name))
     for stage, settings in stage_settings(config, checkout).items():
         write_json(temporary_folder / f"{stage}.json", settings)
     seal(temporary_folder, folder, kind="inventory", parents=(), recipe={})
@@ -52,3 +56,23 @@ def _described(source: Source, checkout: Path) -> dict[str, Any]:
 
 def _fingerprints(files: Iterable[tuple[str, Path]]) -> list[dict[str, Any]]:
     return [{"name": name, "bytes": path.stat().st_size, "sha256": file_sha256(path)} for name, path in files]
+
+
+def _own_tasks(checkout: Path, name: str) -> list[dict[str, Any]]:
+    """The files that `instructions: NAME: task_files` of params.yaml names, and those of rows that these name in turn.
+
+    One that is not there or no task is said by the stage that reads it.
+    """
+    from tasks.configuration import read_yaml  # pydantic, behind the loader, is needed only where settings are read
+
+    settings = (read_yaml(checkout / PARAMS_FILE).get("instructions") or {}).get(name) or {}
+    found = []
+    for path in (checkout / str(each) for each in settings.get("task_files") or ()):
+        found.append(path)
+        try:
+            source = read_yaml(path).get("source")
+        except ValueError:
+            continue
+        if isinstance(source, dict) and "file" in source:
+            found.append(path.parent / Path(str(source["file"])).expanduser())
+    return _fingerprints([(path.name, path) for path in found if path.is_file()])

@@ -10,7 +10,7 @@ import pytest
 from models.catalogue import load_model
 from models.sampling import SamplingConfig
 from models.tokenizers.chat import ChatTokenizer
-from tasks.alignment.dialogues import Dialogue, DialogueBatches, batch_of, dialogue_of, fitting_dialogues
+from tasks.alignment.dialogues import Dialogue, DialogueBatches, batch_of, dialogue_of, mixed
 from tasks.alignment.instruct import InstructConfig, run
 from tasks.alignment.instructions import InstructionItem
 from tasks.artifacts import verify
@@ -75,10 +75,37 @@ def test_dialogues_that_do_not_fit_are_counted_and_none_at_all_is_refused(
     items: list[InstructionItem], tokenizer: ChatTokenizer
 ) -> None:
     lengths = [len(dialogue_of(each, tokenizer).ids) for each in items]
-    fitting, dropped = fitting_dialogues(items, tokenizer, sorted(lengths)[2])
-    assert (len(fitting), dropped) == (3, 2)
+    found = mixed(items, [], tokenizer, sorted(lengths)[2], 0.2, seed=1)
+    assert found.counts == {"dialogues": 3, "conversations": 0, "dropped": 2, "left_out": 0}
     with pytest.raises(ValueError, match="none of 5 dialogues fits into the context of 8 tokens"):
-        fitting_dialogues(items, tokenizer, 8)
+        mixed(items, [], tokenizer, 8, 0.2, seed=1)
+
+
+def said(number: int) -> list[dict[str, str]]:
+    return [{"role": "user", "content": f"{number:03}"}, {"role": "assistant", "content": "so"}]
+
+
+@pytest.mark.parametrize(("share", "taken"), [(0.0, 0), (0.2, 20), (0.5, 80), (0.6, 100)])
+def test_conversations_are_at_most_their_share_of_the_mixture(
+    share: float, taken: int, make_item: MakeItem, tokenizer: ChatTokenizer
+) -> None:
+    """Beside 80 items: 20 are a fifth of 100, 80 a half of 160; a share of 0.6 would hold 120, and there are 100."""
+    items = [make_item(f"say {number}", "x") for number in range(80)]
+    given = [said(number) for number in range(100)]
+    found = mixed(items, given, tokenizer, 64, share, seed=1)
+    assert found.counts == {"dialogues": 80 + taken, "conversations": taken, "dropped": 0, "left_out": 100 - taken}
+    own = {dialogue_of(each, tokenizer) for each in items}
+    assert own <= set(found.dialogues)
+    again = mixed(items, given[::-1], tokenizer, 64, share, seed=1)  # by what they say, not by where they stand
+    assert set(again.dialogues) == set(found.dialogues)
+    other = mixed(items, given, tokenizer, 64, share, seed=2)
+    assert (set(other.dialogues) == set(found.dialogues)) == (taken in (0, 100))
+
+
+def test_conversations_alone_are_all_learned_and_a_share_is_below_one(tokenizer: ChatTokenizer) -> None:
+    assert mixed([], [said(number) for number in range(9)], tokenizer, 64, 0.2, seed=1).conversations == 9
+    with pytest.raises(ValueError, match="conversations_share: expected a share of at least 0 and below 1"):
+        InstructConfig(training=TRAINING, conversations_share=1.0)
 
 
 def test_each_epoch_meets_every_dialogue_once_in_a_new_order() -> None:
