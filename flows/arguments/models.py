@@ -1,4 +1,4 @@
-"""`espalier models`, `evaluate`, `chat` and `doctor`."""
+"""`espalier models`, `evaluate`, `compare`, `chat` and `doctor`."""
 
 import argparse
 from typing import Any
@@ -54,6 +54,23 @@ def add_evaluate(commands: Any) -> None:
     )
 
 
+def add_compare(commands: Any) -> None:
+    compare = add(
+        commands, "compare", compare_command, "set two evaluations side by side, where they were measured in the same way",
+        "espalier compare laptop-instruct laptop-aligned",
+    )  # fmt: skip
+    for name, meaning in (("A", "what was before"), ("B", "what is judged against it")):
+        compare.add_argument(
+            name.lower(), metavar=name,
+            help=f"{meaning}: an evaluation's folder or identity, or a model's name (its latest evaluation)",
+        )  # fmt: skip
+    json_option(
+        compare,
+        '{"a", "b", "rows": [{"benchmark", "shots", "mode", "metric", "a", "b", "difference", "low", "high", "n", "paired", '
+        '"verdict"}, ...], "refused": [{"benchmark", ..., "reason"}, ...]}',
+    )
+
+
 def add_chat(commands: Any) -> None:
     chat = add(commands, "chat", chat_command, "talk to a model in the terminal", "espalier chat")
     chat.add_argument("model", nargs="?", default="production", help="an alias, name or digest (default: production)")
@@ -105,6 +122,12 @@ def evaluate_command(options: argparse.Namespace) -> int:
     from flows.replay_commands import replay
 
     return replay(options.replay, run_code=options.run_code, as_json=options.json)
+
+
+def compare_command(options: argparse.Namespace) -> int:
+    from flows.compare_commands import compare
+
+    return compare(options.a, options.b, as_json=options.json)
 
 
 def chat_command(options: argparse.Namespace) -> int:

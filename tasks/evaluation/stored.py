@@ -1,0 +1,111 @@
+"""Evaluations as they lie in their folders: found by folder, identity or model, and read whole."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.corpus.json_lines import numbered_lines
+from tasks.evaluation.comparable import Row
+
+DOCUMENT_FILE, EXAMPLES_FILE, CONTAMINATION_FILE = "document.json", "examples.jsonl", "contamination.json"
+CLEAN, DIRTY = "clean", "dirty"
+FEWEST_CHARACTERS = 4  # of an identity
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """document.json, examples.jsonl and, where the training sets are known, contamination.json of one folder."""
+
+    folder: Path
+    document: Mapping[str, Any]
+    examples: Sequence[Mapping[str, Any]]
+    contamination: Mapping[str, Any]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """What was measured, and the same on the clean and the dirty items."""
+        return [*self.document["rows"], *self.contamination.get("rows", ())]
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """ValueError with the file for a folder that holds no whole evaluation."""
+    document = read_document(folder)
+    examples, contamination = folder / EXAMPLES_FILE, folder / CONTAMINATION_FILE
+    return Evaluation(
+        folder=folder,
+        document=document,
+        examples=[line for _, line in numbered_lines(examples)] if examples.is_file() else [],
+        contamination=json.loads(contamination.read_text(encoding="utf-8")) if contamination.is_file() else {},
+    )
+
+
+def read_document(folder: Path) -> dict[str, Any]:
+    path = folder / DOCUMENT_FILE
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{folder}: holds no {DOCUMENT_FILE}; name the folder of an evaluation") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: not readable as an evaluation ({error})") from error
+    lacking = [key for key in ("identity", "model", "rows", "made") if key not in document]
+    if lacking:
+        raise ValueError(f"{path}: {', '.join(lacking)} is missing; evaluate the model again")
+    return dict(document)
+
+
+def find_evaluation(root: Path, name: str) -> Path:
+    """The folder that `name` means: a folder, an identity's first characters, or a model's name (its latest one)."""
+    if (Path(name).expanduser() / DOCUMENT_FILE).is_file():
+        return Path(name).expanduser()
+    known = {path.parent: read_document(path.parent) for path in sorted(root.glob(f"*/{DOCUMENT_FILE}"))}
+    named = [folder for folder, document in known.items() if name in _names(document)]
+    if named:
+        return max(named, key=lambda folder: str(known[folder]["made"].get("date")))
+    begun = [folder for folder, document in known.items() if document["identity"].startswith(name)]
+    if len(begun) == 1 and len(name) >= FEWEST_CHARACTERS:
+        return begun[0]
+    if len(begun) > 1 or begun:
+        raise ValueError(f"{name}: begins the identity of {len(begun)} evaluation(s); give more characters of it")
+    raise ValueError(f"{name}: no evaluation has this folder, identity or model; {_there_are(known)}")
+
+
+def _names(document: Mapping[str, Any]) -> set[str]:
+    """What a person may call the model of an evaluation: its name, its folder, or its name without a version."""
+    model = document["model"]
+    name, path = str(model.get("name") or ""), str(model.get("path") or "")
+    return {name, name.split(":")[0], path, Path(path).name} - {""}
+
+
+def _there_are(known: Mapping[Path, Mapping[str, Any]]) -> str:
+    if not known:
+        return "there is none yet: `espalier evaluate MODEL --suite SUITE` makes one"
+    latest = sorted(known.values(), key=lambda document: str(document["made"].get("date")))[-5:]
+    said = (f"{document['identity'][:8]} ({document['model'].get('name')})" for document in latest)
+    return f"the latest are {', '.join(said)}"
+
+
+def items_of(evaluation: Evaluation, row: Row) -> dict[str, Mapping[str, Any]]:
+    """id -> example behind a row; of a row about clean or dirty items only these."""
+    about = ("benchmark", "shots", "mode")
+    items = {
+        str(example["id"]): example
+        for example in evaluation.examples
+        if all(example.get(name) == row.get(name) for name in about)
+    }
+    subset = row.get("subset")
+    if subset not in (CLEAN, DIRTY):
+        return items
+    found = evaluation.contamination.get("benchmarks", {}).get(row["benchmark"], {})
+    dirty, short = set(found.get("dirty", ())), set(found.get("too_short", ()))
+    return {id: each for id, each in items.items() if id not in short and (id in dirty) == (subset == DIRTY)}
+
+
+def scores_of(evaluation: Evaluation, row: Row) -> dict[str, float]:
+    """id -> score in the row's metric; empty where the row's figure is no mean of what the items scored (a perplexity)."""
+    scores = {id: each.get("scores", {}).get(row["metric"]) for id, each in items_of(evaluation, row).items()}
+    known = {id: float(score) for id, score in scores.items() if score is not None}
+    if not known or len(known) < len(scores) or abs(sum(known.values()) / len(known) - row["value"]) > 1e-6:
+        return {}
+    return known
