@@ -19,7 +19,7 @@ LOWER_IS_BETTER = frozenset({
 def compare(a: Evaluation, b: Evaluation) -> dict[str, Any]:
     """{"a", "b", "rows": what can be compared, "refused": what cannot, each with its reason}"""
     rows, refused = [], []
-    for row_a, row_b, reason in _pairs(a.rows, b.rows):
+    for row_a, row_b, reason in _pairs(a.document["rows"], b.document["rows"]):
         about = dict(zip(PLACE, place_of(row_a or row_b or {}), strict=True))
         if row_a is None or row_b is None or reason:
             refused.append({**about, "reason": reason})

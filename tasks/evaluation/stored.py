@@ -16,28 +16,23 @@ FEWEST_CHARACTERS = 4  # of an identity
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """document.json, examples.jsonl and, where the training sets are known, contamination.json of one folder."""
+    """The files of one folder; `evidence` is contamination.json: which items a training set holds, by benchmark."""
 
     folder: Path
     document: Mapping[str, Any]
     examples: Sequence[Mapping[str, Any]]
-    contamination: Mapping[str, Any]
-
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        """What was measured, and the same on the clean and the dirty items."""
-        return [*self.document["rows"], *self.contamination.get("rows", ())]
+    evidence: Mapping[str, Any]
 
 
 def read_evaluation(folder: Path) -> Evaluation:
     """ValueError with the file for a folder that holds no whole evaluation."""
     document = read_document(folder)
-    examples, contamination = folder / EXAMPLES_FILE, folder / CONTAMINATION_FILE
+    examples, evidence = folder / EXAMPLES_FILE, folder / CONTAMINATION_FILE
     return Evaluation(
         folder=folder,
         document=document,
         examples=[line for _, line in numbered_lines(examples)] if examples.is_file() else [],
-        contamination=json.loads(contamination.read_text(encoding="utf-8")) if contamination.is_file() else {},
+        evidence=json.loads(evidence.read_text(encoding="utf-8")) if evidence.is_file() else {},
     )
 
 
@@ -97,9 +92,9 @@ def items_of(evaluation: Evaluation, row: Row) -> dict[str, Mapping[str, Any]]:
     subset = row.get("subset")
     if subset not in (CLEAN, DIRTY):
         return items
-    found = evaluation.contamination.get("benchmarks", {}).get(row["benchmark"], {})
-    dirty, short = set(found.get("dirty", ())), set(found.get("too_short", ()))
-    return {id: each for id, each in items.items() if id not in short and (id in dirty) == (subset == DIRTY)}
+    found = evaluation.evidence.get(row["benchmark"], {})
+    dirty, unchecked = set(found.get("dirty", ())), set(found.get("unchecked", ()))
+    return {id: each for id, each in items.items() if id not in unchecked and (id in dirty) == (subset == DIRTY)}
 
 
 def scores_of(evaluation: Evaluation, row: Row) -> dict[str, float]:
