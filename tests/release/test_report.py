@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tasks.release.report import visible, write_report
+from tasks.pages import visible
+from tasks.release.report import write_report
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = (
