@@ -25,6 +25,7 @@ BLOCK_WORDS = 200_000
 _END = "\n"  # between two texts of a block; no word is spelled so, hence no run reaches over it
 
 Hashes = npt.NDArray[np.uint64]
+Runs = dict[int, Hashes]  # length in words -> the hashes of an item's runs of that length
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +78,9 @@ class _Index:
 
     def __init__(self, items: Sequence[Item]) -> None:
         self._items = items
-        runs = [_runs(item) for item in items]
-        common = _wording(items, runs)
-        self._runs = [
-            {order: hashes[~np.isin(hashes, common[item.benchmark])] for order, hashes in found.items()}
-            for item, found in zip(items, runs, strict=True)
-        ]
-        self._eights = [gram_hashes(words_of(_whole(item)), SHORTEST) for item in items]
+        self._runs = _without_wording(items, [_runs(item) for item in items])
+        eights = [{SHORTEST: gram_hashes(words_of(_whole(item)), SHORTEST)} for item in items]
+        self._eights = [found[SHORTEST] for found in _without_wording(items, eights)]
         by_order: dict[int, list[Hashes]] = {SHORTEST: [*self._eights]}
         for found in self._runs:
             for order, hashes in found.items():
@@ -158,8 +155,8 @@ def _whole(item: Item) -> str:
     return f"{item.question} {item.answer}"
 
 
-def _runs(item: Item) -> dict[int, Hashes]:
-    """length -> hashes: of the question, and of question and answer together; a text of fewer than 8 words has none."""
+def _runs(item: Item) -> Runs:
+    """Those of the question, and of question and answer together; a text of fewer than 8 words has none."""
     found: dict[int, list[Hashes]] = {}
     for text in (item.question, _whole(item)):
         words = words_of(text)
@@ -169,16 +166,20 @@ def _runs(item: Item) -> dict[int, Hashes]:
     return {order: np.concatenate(hashes) for order, hashes in found.items()}
 
 
-def _wording(items: Sequence[Item], runs: Sequence[Mapping[int, Hashes]]) -> dict[str, Hashes]:
-    """benchmark -> the runs that more than MOST_SHARING of its items have."""
+def _without_wording(items: Sequence[Item], runs: Sequence[Runs]) -> list[Runs]:
+    """The runs of each item but those that more than MOST_SHARING items of its benchmark have."""
     counts: dict[str, Counter[int]] = {item.benchmark: Counter() for item in items}
     for item, found in zip(items, runs, strict=True):
         for hashes in found.values():
             counts[item.benchmark].update(set(hashes.tolist()))
-    return {
+    wording = {
         name: np.array([run for run, count in counted.items() if count > MOST_SHARING], dtype=np.uint64)
         for name, counted in counts.items()
     }
+    return [
+        {order: hashes[~np.isin(hashes, wording[item.benchmark])] for order, hashes in found.items()}
+        for item, found in zip(items, runs, strict=True)
+    ]
 
 
 def _stretches(starts: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:

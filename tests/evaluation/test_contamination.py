@@ -105,6 +105,7 @@ def test_the_wording_of_a_task_is_no_leak_of_its_items(tmp_path: Path) -> None:
     texts = [f"{wording} {words(14)}", items[3].question]
     findings = find_contamination([*items, only_wording], [training(tmp_path / "train.jsonl", texts)])
     assert [each.item.id for each in findings if each.dirty] == ["3"]
+    assert [each.item.id for each in findings if each.mostly] == ["3"]
     assert [each.item.id for each in findings if not each.checked] == ["bare"]
 
 
