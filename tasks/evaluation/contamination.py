@@ -81,7 +81,8 @@ class _Index:
         self._runs = _without_wording(items, [_runs(item) for item in items])
         eights = [{SHORTEST: gram_hashes(words_of(_whole(item)), SHORTEST)} for item in items]
         self._eights = [found[SHORTEST] for found in _without_wording(items, eights)]
-        by_order: dict[int, list[Hashes]] = {SHORTEST: [*self._eights]}
+        # with the wording: a run of 13 words may begin in it, and is looked for where its first 8 words are found
+        by_order: dict[int, list[Hashes]] = {SHORTEST: [found[SHORTEST] for found in eights]}
         for found in self._runs:
             for order, hashes in found.items():
                 by_order.setdefault(order, []).append(hashes)

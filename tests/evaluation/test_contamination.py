@@ -98,9 +98,10 @@ def test_no_run_reaches_from_one_text_into_the_next(tmp_path: Path) -> None:
     assert find_contamination([item], [training(tmp_path / "b.jsonl", [" ".join(halves)])])[0].dirty
 
 
-def test_the_wording_of_a_task_is_no_leak_of_its_items(tmp_path: Path) -> None:
+@pytest.mark.parametrize("own", [1, 14])
+def test_the_wording_of_a_task_is_no_leak_of_its_items(own: int, tmp_path: Path) -> None:
     wording = words(20)
-    items = [Item(benchmark="b", id=str(n), question=f"{wording} {words(14)}") for n in range(MOST_SHARING + 1)]
+    items = [Item(benchmark="b", id=str(n), question=f"{wording} {words(own)}x{n}") for n in range(MOST_SHARING + 1)]
     only_wording = Item(benchmark="b", id="bare", question=wording)
     texts = [f"{wording} {words(14)}", items[3].question]
     findings = find_contamination([*items, only_wording], [training(tmp_path / "train.jsonl", texts)])
