@@ -4,6 +4,7 @@ import sys
 from typing import Any
 
 from flows.cli import EXIT_USAGE, print_json
+from flows.evaluate_commands import EVALUATIONS
 from infra.settings import load_settings
 
 
@@ -12,7 +13,7 @@ def compare(first: str, second: str, *, as_json: bool) -> int:
     from tasks.evaluation.comparison import compare as compared
     from tasks.evaluation.stored import find_evaluation, read_evaluation
 
-    root = load_settings().home / "evaluations"
+    root = load_settings().home / EVALUATIONS
     a, b = (read_evaluation(find_evaluation(root, name)) for name in (first, second))
     document = compared(a, b)
     if as_json:

@@ -11,7 +11,7 @@ from typing import Any
 PLACE = ("benchmark", "subset", "shots", "mode", "metric")  # what a row is about
 MODEL = "model"
 LONGEST_SAID = 60  # characters of a value in a reason
-_DIGEST = re.compile(r"[0-9a-f]{32,}")
+_DIGEST = re.compile(r"[0-9a-f]{12,}")
 
 Row = Mapping[str, Any]
 
@@ -54,7 +54,8 @@ def _said(name: str, in_a: Any, in_b: Any) -> str:
 
 def _from_difference(in_a: str, in_b: str) -> tuple[str, str]:
     """Both texts from a little before the first character that is not the same, so that the difference is seen."""
-    if _DIGEST.fullmatch(in_a) or _DIGEST.fullmatch(in_b) or max(len(in_a), len(in_b)) <= LONGEST_SAID:
+    in_a, in_b = _short_digests(in_a), _short_digests(in_b)
+    if max(len(in_a), len(in_b)) <= LONGEST_SAID:
         return _shown(in_a), _shown(in_b)
     same = next(
         (place for place, (a, b) in enumerate(zip(in_a, in_b, strict=False)) if a != b), min(len(in_a), len(in_b))
@@ -69,7 +70,11 @@ def _shown(value: Any) -> str:
         return "nothing"
     if not isinstance(value, str):
         return str(value)
+    shown = " ".join(_short_digests(value).split())
     if _DIGEST.fullmatch(value):
-        return value[:12]
-    shown = " ".join(value.split())
+        return shown
     return f'"{shown if len(shown) <= LONGEST_SAID else shown[: LONGEST_SAID - 1] + "…"}"'
+
+
+def _short_digests(text: str) -> str:
+    return _DIGEST.sub(lambda found: found.group()[:12], text)

@@ -13,6 +13,7 @@ BETTER, WORSE, UNSHOWN = "better", "worse", "no difference shown"
 LEAST_DIFFERING = 6
 LOWER_IS_BETTER = frozenset({
     "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte", "nats", "brier", "ece", "toxicity",
+    "order_range", "template_range",
 })  # fmt: skip
 
 

@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.corpus.json_lines import numbered_lines
 from tasks.evaluation.comparable import Row
+from tasks.evaluation.documents import DOCUMENT_FILE, EXAMPLES_FILE, read_document, read_examples
 
-DOCUMENT_FILE, EXAMPLES_FILE, CONTAMINATION_FILE = "document.json", "examples.jsonl", "contamination.json"
+CONTAMINATION_FILE = "contamination.json"
 CLEAN, DIRTY = "clean", "dirty"
 FEWEST_CHARACTERS = 4  # of an identity
 
@@ -26,44 +27,39 @@ class Evaluation:
 
 def read_evaluation(folder: Path) -> Evaluation:
     """ValueError with the file for a folder that holds no whole evaluation."""
-    document = read_document(folder)
-    examples, evidence = folder / EXAMPLES_FILE, folder / CONTAMINATION_FILE
+    evidence = folder / CONTAMINATION_FILE
     return Evaluation(
         folder=folder,
-        document=document,
-        examples=[line for _, line in numbered_lines(examples)] if examples.is_file() else [],
+        document=read_document(folder),
+        examples=list(read_examples(folder)) if (folder / EXAMPLES_FILE).is_file() else [],
         evidence=json.loads(evidence.read_text(encoding="utf-8")) if evidence.is_file() else {},
     )
 
 
-def read_document(folder: Path) -> dict[str, Any]:
-    path = folder / DOCUMENT_FILE
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{folder}: holds no {DOCUMENT_FILE}; name the folder of an evaluation") from None
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: not readable as an evaluation ({error})") from error
-    lacking = [key for key in ("identity", "model", "rows", "made") if key not in document]
-    if lacking:
-        raise ValueError(f"{path}: {', '.join(lacking)} is missing; evaluate the model again")
-    return dict(document)
-
-
 def find_evaluation(root: Path, name: str) -> Path:
     """The folder that `name` means: a folder, an identity's first characters, or a model's name (its latest one)."""
-    if (Path(name).expanduser() / DOCUMENT_FILE).is_file():
-        return Path(name).expanduser()
-    known = {path.parent: read_document(path.parent) for path in sorted(root.glob(f"*/{DOCUMENT_FILE}"))}
-    named = [folder for folder, document in known.items() if name in _names(document)]
+    folder = Path(name).expanduser()
+    if (folder / DOCUMENT_FILE).is_file():
+        return folder
+    known = _readable(root)
+    named = [each for each, document in known.items() if name in _names(document)]
     if named:
-        return max(named, key=lambda folder: str(known[folder]["made"].get("date")))
-    begun = [folder for folder, document in known.items() if document["identity"].startswith(name)]
+        return max(named, key=lambda each: str(known[each]["made"].get("date")))
+    begun = [each for each, document in known.items() if document["identity"].startswith(name)]
     if len(begun) == 1 and len(name) >= FEWEST_CHARACTERS:
         return begun[0]
-    if len(begun) > 1 or begun:
+    if begun:
         raise ValueError(f"{name}: begins the identity of {len(begun)} evaluation(s); give more characters of it")
     raise ValueError(f"{name}: no evaluation has this folder, identity or model; {_there_are(known)}")
+
+
+def _readable(root: Path) -> dict[Path, dict[str, Any]]:
+    """Every whole evaluation; one that is damaged is only missed by who names its folder."""
+    known = {}
+    for path in sorted(root.glob(f"*/{DOCUMENT_FILE}")):
+        with suppress(ValueError):
+            known[path.parent] = read_document(path.parent)
+    return known
 
 
 def _names(document: Mapping[str, Any]) -> set[str]:

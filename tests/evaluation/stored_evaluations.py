@@ -1,11 +1,11 @@
 """Evaluations as a folder holds them, with verdicts that a test chooses: the matrix of a benchmark, and a likelihood one."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tasks.artifacts import digest_of
+from tasks.evaluation.documents import identity_of, write_document
 from tasks.evaluation.intervals import mean_interval
 
 IDENTITY = {
@@ -66,21 +66,16 @@ def write_evaluation(
         cells.setdefault((each["benchmark"], each["shots"], each["mode"]), []).append(each)
     rows = [row_of(found, how) for found in cells.values()]
     document = {
-        "identity": digest_of({"rows": [row["identity"] for row in rows], "model": model}),
+        "identity": identity_of("prompting", rows),
         "model": {"name": model, "digest": digest_of(model), "path": f"models/{model}"},
         "suite": "prompting",
         "rows": rows,
         "made": {
             "date": date, "command": f"espalier evaluate {model} --suite prompting", "commit": "57984f5", "seconds": 12.5,
-            "machine": {"processor": "x86_64", "cores": 2},
+            "machine": "x86_64, Linux",
         },
     }  # fmt: skip
-    folder = root / document["identity"][:16]
-    folder.mkdir(parents=True)
-    (folder / "document.json").write_text(json.dumps(document), encoding="utf-8")
-    lines = (json.dumps(each, ensure_ascii=False) + "\n" for each in examples)
-    (folder / "examples.jsonl").write_text("".join(lines), encoding="utf-8")
-    return folder
+    return write_document(root, document, examples)
 
 
 def matrix(verdict: Verdict, items: int = 20, cells: Sequence[tuple[str, int, str]] = CELLS) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from flows.cli import main
 from flows.compare_tables import comparison
 from tasks.evaluation.comparable import comparable
 from tasks.evaluation.comparison import compare
+from tasks.evaluation.documents import identity_of
 from tasks.evaluation.stored import find_evaluation, read_evaluation
 from tests.evaluation.stored_evaluations import IDENTITY, matrix, write_evaluation
 
@@ -103,6 +104,7 @@ def test_what_is_no_mean_over_items_is_compared_by_its_intervals(metric: str, ve
         folder = write_evaluation(tmp_path, model, matrix(right_below(3))[:20])
         document = json.loads((folder / "document.json").read_text())
         document["rows"][0] |= {"metric": metric, "value": value, "low": low, "high": high}
+        document["identity"] = identity_of(document["suite"], document["rows"])
         (folder / "document.json").write_text(json.dumps(document))
         folders.append(folder)
     (found,) = compare(*map(read_evaluation, folders))["rows"]
@@ -178,7 +180,7 @@ def test_what_is_not_found_is_one_sentence(name: str, sentence: str, home: Path,
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"), [("{", "not readable as an evaluation"), ('{"rows": []}', "identity, model, made is missing")]
+    ("text", "sentence"), [("{", "no evaluation there (Expecting"), ('{"rows": []}', "no evaluation there ('suite'")]
 )
 def test_a_broken_document_is_one_sentence(text: str, sentence: str, home: Path, said: Said) -> None:
     folder = write_evaluation(home, "model", matrix(right_below(5)))
