@@ -3,28 +3,33 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from flows.tables import WIDE, plain, plain_table
+from flows.tables import plain
+from tasks.evaluation.comparison import LEAST_DIFFERING, UNSHOWN
 
 STYLES = {"better": "green", "worse": "red"}
 
 
-def comparison(document: Mapping[str, Any], *, width: int = 80) -> RenderableType:
+def comparison(document: Mapping[str, Any]) -> RenderableType:
     """What is compared first; refused figures under the reason that they share."""
+    rows, refused = document["rows"], document["refused"]
     parts: list[RenderableType] = [_model(letter, document[letter.lower()]) for letter in "AB"]
-    if document["rows"]:
-        parts += [Text(), _figures(document["rows"], width)]
-        if any(not row["paired"] for row in document["rows"]):
-            parts.append(Text("~ from the two intervals alone: not a mean over items", style="dim"))
-    if document["refused"]:
-        parts += [
-            Text(),
-            Text(f"not compared: {len(document['refused']):,}", style="bold"),
-            *_refused(document["refused"]),
-        ]
+    if rows:
+        parts += [Text(), _figures(rows)]
+        parts.append(Text("B − A with its 95 % interval over the same items; –: no difference shown", style="dim"))
+        if any(row["verdict"] == UNSHOWN and not row["low"] <= 0 <= row["high"] for row in rows):
+            said = f"– beside an interval without 0: fewer than {LEAST_DIFFERING} items differ, as few as chance makes"
+            parts.append(Text(said, style="dim"))
+        if any(not row["paired"] for row in rows):
+            parts.append(
+                Text("~: from the intervals of A and B alone, since the figure is no mean over items", style="dim")
+            )
+    if refused:
+        parts += [Text(), Text(f"not compared: {len(refused):,}", style="bold"), *_refused(refused)]
     return Group(*parts)
 
 
@@ -34,22 +39,23 @@ def _model(letter: str, about: Mapping[str, Any]) -> Text:
     return Text.assemble((f"{letter}  ", "bold"), said)
 
 
-def _figures(rows: Sequence[Mapping[str, Any]], width: int) -> Table:
-    wide = width >= WIDE
-    table = plain_table("benchmark", *(("shots", "mode", "metric") if wide else ()))
-    for heading in ("A", "B", "B − A", "95 % interval", "n"):
-        if wide or heading != "n":
-            table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("B is", no_wrap=wide)
+def _figures(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """A heading for each benchmark and metric, below it each number of shots and mode."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", highlight=False)
+    table.add_column("")
+    for heading in ("n", "A", "B", "B − A", "95 % interval"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("B is", no_wrap=True)
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
-        name, shots = _name(row), _shots(row)
-        about = [Text(name), shots, Text(plain(row["mode"])), Text(plain(row["metric"]))]
-        if not wide:
-            about = [Text(f"{name}, {shots}-shot {plain(row['mode'])}, {plain(row['metric'])}")]
-        figures = [f"{row['a']:.3f}", f"{row['b']:.3f}", _signed(row["difference"])]
-        interval = f"{'' if row['paired'] else '~ '}{_signed(row['low'])} to {_signed(row['high'])}"
-        count = [f"{row['n']:,}"] if wide else []
-        table.add_row(*about, *figures, interval, *count, Text(row["verdict"], style=STYLES.get(row["verdict"], "dim")))
+        groups.setdefault((_name(row), plain(row["metric"])), []).append(row)
+    for (name, metric), found in groups.items():
+        table.add_row(Text.assemble((name, "bold"), (f" {metric}", "dim")))
+        for row in found:
+            word = "–" if row["verdict"] == UNSHOWN else row["verdict"]
+            interval = f"{'' if row['paired'] else '~ '}{_signed(row['low'])} to {_signed(row['high'])}"
+            figures = [f"{row['n']:,}", f"{row['a']:.3f}", f"{row['b']:.3f}", _signed(row["difference"]), interval]
+            table.add_row(Text(f"  {_asked(row)}"), *figures, Text(word, style=STYLES.get(word, "dim")))
     return table
 
 
@@ -57,7 +63,7 @@ def _refused(refused: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
     """Each reason once, under it all the figures that it keeps apart."""
     by_reason: dict[str, list[str]] = {}
     for row in refused:
-        named = f"{_name(row)} {_shots(row)}-shot {plain(row['mode'])} {plain(row['metric'])}"
+        named = f"{_name(row)} {_asked(row)} {plain(row['metric'])}"
         by_reason.setdefault(row["reason"], []).append(named)
     parts: list[RenderableType] = []
     for reason, names in by_reason.items():
@@ -69,8 +75,8 @@ def _name(row: Mapping[str, Any]) -> str:
     return plain(row["benchmark"]) + (f" ({plain(row['subset'])} items)" if row["subset"] else "")
 
 
-def _shots(row: Mapping[str, Any]) -> str:
-    return "–" if row["shots"] is None else str(row["shots"])
+def _asked(row: Mapping[str, Any]) -> str:
+    return f"{'–' if row['shots'] is None else row['shots']}-shot {plain(row['mode'])}"
 
 
 def _signed(value: float) -> str:

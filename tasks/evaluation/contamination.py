@@ -19,7 +19,7 @@ from tasks.corpus.words import gram_hashes, words_of
 
 LONGEST, SHORTEST = DecontaminateConfig().gram_words, DecontaminateConfig().shortest_words
 MOSTLY = 0.7  # of the runs of SHORTEST words
-# a run that more items of one benchmark share is the wording of the task, which says nothing about an item
+# a run that more items of one benchmark share, or more than half of them, is the wording of the task and no item's own
 MOST_SHARING = 10
 BLOCK_WORDS = 200_000
 _END = "\n"  # between two texts of a block; no word is spelled so, hence no run reaches over it
@@ -168,19 +168,21 @@ def _runs(item: Item) -> Runs:
 
 
 def _without_wording(items: Sequence[Item], runs: Sequence[Runs]) -> list[Runs]:
-    """The runs of each item but those that more than MOST_SHARING items of its benchmark have."""
+    """The runs of each item but those that are the wording of its benchmark."""
     counts: dict[str, Counter[int]] = {item.benchmark: Counter() for item in items}
     for item, found in zip(items, runs, strict=True):
         for hashes in found.values():
             counts[item.benchmark].update(set(hashes.tolist()))
-    wording = {
-        name: np.array([run for run, count in counted.items() if count > MOST_SHARING], dtype=np.uint64)
-        for name, counted in counts.items()
-    }
+    sizes = Counter(item.benchmark for item in items)
+    wording = {name: _shared(counted, min(MOST_SHARING, max(1, sizes[name] // 2))) for name, counted in counts.items()}
     return [
         {order: hashes[~np.isin(hashes, wording[item.benchmark])] for order, hashes in found.items()}
         for item, found in zip(items, runs, strict=True)
     ]
+
+
+def _shared(counted: Mapping[int, int], most: int) -> Hashes:
+    return np.array([run for run, count in counted.items() if count > most], dtype=np.uint64)
 
 
 def _stretches(starts: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:

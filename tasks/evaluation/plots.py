@@ -1,6 +1,6 @@
 """An evaluation's figures: each benchmark over the number of shots, a colour for each mode, with 95 % intervals."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib import rc_context
@@ -23,21 +23,19 @@ def mode_colours(rows: Sequence[Row]) -> dict[str, str]:
     return {mode: COLOURS.get(mode) or next(others) for mode in modes}
 
 
-def matrices(rows: Sequence[Row]) -> Iterator[tuple[str, str, list[Row]]]:
-    """(benchmark, metric, rows) wherever a benchmark was asked with several numbers of shots."""
-    groups: dict[tuple[str, str], list[Row]] = {}
+def matrices(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """benchmark -> the first figure of each number of shots and mode, where there are several numbers of shots."""
+    found: dict[str, dict[tuple[Any, Any], Row]] = {}
     for row in rows:
         if _is_share(row):
-            groups.setdefault((row["benchmark"], row["metric"]), []).append(row)
-    for (benchmark, metric), found in groups.items():
-        if len({row["shots"] for row in found}) > 1:
-            yield benchmark, metric, found
+            found.setdefault(row["benchmark"], {}).setdefault((row["shots"], row["mode"]), row)
+    return {name: list(cells.values()) for name, cells in found.items() if len({shots for shots, _ in cells}) > 1}
 
 
 def singles(rows: Sequence[Row]) -> list[Row]:
-    """The shares that stand in no matrix."""
-    inside = {id(row) for _, _, found in matrices(rows) for row in found}
-    return [row for row in rows if _is_share(row) and id(row) not in inside]
+    """The shares of the benchmarks that have no matrix."""
+    inside = matrices(rows)
+    return [row for row in rows if _is_share(row) and row["benchmark"] not in inside]
 
 
 def _is_share(row: Row) -> bool:

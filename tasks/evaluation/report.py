@@ -47,9 +47,7 @@ def _render(evaluation: Evaluation) -> str:
             subsets=_subsets(document["rows"]),
             contamination=document.get("contamination"),
             colours=colours,
-            matrices=[
-                (name, metric, Markup(plots.matrix(found, colours))) for name, metric, found in plots.matrices(rows)
-            ],
+            matrices=[_figure(name, found, colours) for name, found in plots.matrices(rows).items()],
             singles=Markup(plots.single(alone, colours)) if alone else "",
             **_browsable(evaluation),
             provenance=_provenance(document, rows),
@@ -58,6 +56,13 @@ def _render(evaluation: Evaluation) -> str:
             script_digest=base64.b64encode(sha256(script.encode()).digest()).decode(),
         )
     )
+
+
+def _figure(benchmark: str, rows: Sequence[Row], colours: Mapping[str, str]) -> tuple[str, str, str]:
+    """(benchmark, what its figures measure, SVG)"""
+    from markupsafe import Markup
+
+    return benchmark, ", ".join(_once(words(row["metric"]) for row in rows)), Markup(plots.matrix(rows, colours))
 
 
 def _subsets(rows: Sequence[Row]) -> list[tuple[Row, dict[str, Row]]]:
@@ -128,7 +133,7 @@ def _once(values: Iterable[str]) -> list[str]:
 
 def _provenance(document: Mapping[str, Any], rows: Sequence[Row]) -> list[tuple[str, Any]]:
     """How it was made, and the fields of identity that all figures share."""
-    made = {name: value for name, value in document["made"].items() if name not in ("date", "seconds") and value}
+    made = {name: short(value) for name, value in document["made"].items() if name not in ("date", "seconds") and value}
     shared = {name: short(values.pop()) for name, values in _fields(rows).items() if len(values) == 1}
     path = {"model's folder": document["model"].get("path") or "–"}
     return [*path.items(), *made.items(), *shared.items()]

@@ -63,10 +63,9 @@ def _readable(root: Path) -> dict[Path, dict[str, Any]]:
 
 
 def _names(document: Mapping[str, Any]) -> set[str]:
-    """What a person may call the model of an evaluation: its name, its folder, or its name without a version."""
-    model = document["model"]
-    name, path = str(model.get("name") or ""), str(model.get("path") or "")
-    return {name, name.split(":")[0], path, Path(path).name} - {""}
+    """What the model of an evaluation may be called: its name with or without a version, its folder, its digest."""
+    name, digest, path = (str(document["model"].get(key) or "") for key in ("name", "digest", "path"))
+    return {name, name.split(":")[0], digest, path, Path(path).name} - {""}
 
 
 def _there_are(known: Mapping[Path, Mapping[str, Any]]) -> str:

@@ -197,7 +197,7 @@ def test_the_table_fits_and_names_are_text(width: int, home: Path) -> None:
     a = write_evaluation(home, "[b]a", matrix(right_below(5), cells=cells))
     b = write_evaluation(home, "b", matrix(right_below(15), cells=cells[:1]))
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(comparison(compare(read_evaluation(a), read_evaluation(b)), width=width))
+    console.print(comparison(compare(read_evaluation(a), read_evaluation(b))))
     shown = console.export_text()
     assert max(map(len, shown.splitlines())) <= width
     for text in ("[red]x", "[b]a", "better", "+0.500", "not compared: 1", "B has no such figure"):
