@@ -18,8 +18,8 @@ LONGEST_METRIC = 250  # characters: MLflow's limit
 def keep_record(settings: Settings, folder: Path) -> dict[str, Any]:
     """Contamination, report.html and the MLflow run of the evaluation in `folder`; its document. Again: the same."""
     apply_environment(settings)
+    from tasks.evaluation.documents import read_document
     from tasks.evaluation.report import write_report
-    from tasks.evaluation.stored import read_document
     from tasks.evaluation.subsets import record_contamination
 
     document = read_document(folder)
@@ -67,7 +67,7 @@ def track(settings: Settings, document: Mapping[str, Any], page: Path) -> str:
 
 def metrics_of(document: Mapping[str, Any]) -> dict[str, float]:
     """{"gsm8k/4-shot/cot/exact_match": 0.3, ".../low": 0.2, ".../high": 0.4, "gsm8k/dirty_share": 0.0}"""
-    found = {}
+    found: dict[str, float] = {}
     for row in document["rows"]:
         parts = (row["benchmark"], f"{row['shots']}-shot", row["mode"], row["metric"], row.get("subset"))
         name = "/".join(_plain(part) for part in parts if part)

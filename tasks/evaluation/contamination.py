@@ -149,7 +149,9 @@ class _Index:
 def _sorted_once(hashes: Hashes) -> Hashes:
     """numpy.unique takes thirty times as long as this on hashes."""
     hashes = np.sort(hashes)
-    return hashes[np.append(True, hashes[1:] != hashes[:-1])[: len(hashes)]]
+    first = np.ones(len(hashes), dtype=np.bool_)
+    first[1:] = hashes[1:] != hashes[:-1]
+    return hashes[first]
 
 
 def _whole(item: Item) -> str:

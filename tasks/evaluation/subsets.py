@@ -9,12 +9,12 @@ from typing import Any
 
 from tasks.artifacts import digest_of
 from tasks.evaluation.contamination import LONGEST, SHORTEST, Finding, Item, TrainingSet, find_contamination
+from tasks.evaluation.documents import DOCUMENT_FILE
 from tasks.evaluation.intervals import mean_interval, share_interval
 from tasks.evaluation.stored import (
     CLEAN,
     CONTAMINATION_FILE,
     DIRTY,
-    DOCUMENT_FILE,
     Evaluation,
     items_of,
     read_evaluation,

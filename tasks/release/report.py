@@ -51,7 +51,7 @@ def _render(record: dict[str, Any], folder: Path) -> str:
         (stage, [(metric, Markup(svg), last) for metric, svg, last in drawn])
         for stage, drawn in _curves(record.get("curves") or {}, folder)
     ]
-    return pages.get_template(TEMPLATE).render(
+    page: str = pages.get_template(TEMPLATE).render(
         record=record,
         run=record["run"],
         stages=[_stage(stage) for stage in record["stages"]],
@@ -64,6 +64,7 @@ def _render(record: dict[str, Any], folder: Path) -> str:
         samples=[_sample(sample) for sample in record.get("samples") or []],
         time=record.get("time") or {},
     )
+    return page
 
 
 def _single_figures(record: Mapping[str, Any], folder: Path) -> dict[str, str]:
