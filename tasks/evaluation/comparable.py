@@ -23,13 +23,13 @@ def place_of(row: Row) -> tuple[Any, ...]:
 
 def comparable(row_a: Row, row_b: Row) -> tuple[bool, str]:
     """(True, ""), or (False, "decoding differs: temperature 0.0 in A, 0.7 in B; ..."): a gate's question and its reason."""
-    reasons = [_said(name, row_a.get(name), row_b.get(name)) for name in PLACE if row_a.get(name) != row_b.get(name)]
+    elsewhere = [name for name in PLACE if row_a.get(name) != row_b.get(name)]
+    reasons = [_said(name, row_a.get(name), row_b.get(name)) for name in elsewhere]
     how_a, how_b = (dict(row.get("identity") or {}) for row in (row_a, row_b))
     if not how_a or not how_b:
         lacking = " and ".join(letter for letter, how in (("A", how_a), ("B", how_b)) if not how)
         return False, "; ".join([*reasons, f"{lacking} does not say how it was measured (it has no identity)"])
-    named = set(PLACE) & {name for name in PLACE if row_a.get(name) != row_b.get(name)}
-    for name in sorted((how_a.keys() | how_b.keys()) - {MODEL} - named):
+    for name in sorted((how_a.keys() | how_b.keys()) - {MODEL, *elsewhere}):
         if how_a.get(name) != how_b.get(name):
             reasons.append(_said(name, how_a.get(name), how_b.get(name)))
     return not reasons, "; ".join(reasons)

@@ -51,17 +51,10 @@ def matrix(rows: Sequence[Row], colours: Mapping[str, str]) -> str:
         figure = Figure(figsize=(3.1, 1.95), layout="constrained")
         axes = figure.add_subplot()
         for number, mode in enumerate(modes):
-            found = sorted(
-                (shots.index(row["shots"]), row["value"], row["low"], row["high"])
-                for row in rows
-                if row["mode"] == mode
-            )
-            places = [place + (number - (len(modes) - 1) / 2) * APART for place, *_ in found]
-            values = [value for _, value, _, _ in found]
-            reach = [[value - low for _, value, low, _ in found], [high - value for _, value, _, high in found]]
-            axes.errorbar(
-                places, values, yerr=reach, fmt="o-", color=colours[mode], markersize=4, linewidth=1.5, elinewidth=1.1
-            )
+            found = sorted((row for row in rows if row["mode"] == mode), key=lambda row: shots.index(row["shots"]))
+            places = [shots.index(row["shots"]) + (number - (len(modes) - 1) / 2) * APART for row in found]
+            values, reach = [row["value"] for row in found], _reach(found)
+            axes.errorbar(places, values, yerr=reach, fmt="o-", color=colours[mode], markersize=4, elinewidth=1.1)
         axes.set_xticks(range(len(shots)), ["–" if each is None else str(each) for each in shots])
         axes.set_xlim(-0.4, len(shots) - 0.6)
         axes.set_xlabel("shots")
@@ -75,10 +68,7 @@ def single(rows: Sequence[Row], colours: Mapping[str, str]) -> str:
         figure = Figure(figsize=(4.4, 0.45 + SINGLE_INCHES * len(rows)), layout="constrained")
         axes = figure.add_subplot()
         for place, row in enumerate(rows):
-            reach = [[row["value"] - row["low"]], [row["high"] - row["value"]]]
-            axes.errorbar(
-                row["value"], place, xerr=reach, fmt="o", color=colours[row["mode"]], markersize=5, elinewidth=1.4
-            )
+            axes.errorbar(row["value"], place, xerr=_reach([row]), fmt="o", color=colours[row["mode"]], markersize=5)
         names = [f"{_shortened(row['benchmark'])}, {row['metric'].replace('_', ' ')}" for row in rows]
         axes.set_yticks(range(len(rows)), names, color=INK, parse_math=False)
         axes.set_ylim(len(rows) - 0.5, -0.5)

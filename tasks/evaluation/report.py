@@ -77,11 +77,9 @@ def _subsets(rows: Sequence[Row]) -> list[tuple[Row, dict[str, Row]]]:
 
 def _browsable(evaluation: Evaluation) -> dict[str, Any]:
     """The examples of the page, and what they can be chosen by; a choice is named by its number."""
-    chosen = _chosen(evaluation.examples)
-    benchmarks, asked, verdicts = (
-        _once(value(each) for each in chosen)
-        for value in (lambda each: each["benchmark"], _asked, lambda each: each["verdict"])
-    )
+    chosen = _chosen(evaluation)
+    benchmarks, verdicts = (_once(each[name] for each in chosen) for name in ("benchmark", "verdict"))
+    asked = _once(_asked(each) for each in chosen)
     examples = [
         {
             **each,
@@ -104,13 +102,11 @@ def _browsable(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _chosen(examples: Sequence[Row]) -> list[Mapping[str, Any]]:
+def _chosen(evaluation: Evaluation) -> list[Mapping[str, Any]]:
     """The first of each cell by the hash of their id: the same items in every mode."""
-    cells: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-    for each in examples:
-        cells.setdefault((each["benchmark"], each["shots"], each["mode"]), []).append(each)
+    cells = evaluation.cells.values()
     most = max(FEWEST_OF_A_CELL, MOST_EXAMPLES // max(1, len(cells)))
-    return [each for found in cells.values() for each in sorted(found, key=_place)[:most]]
+    return [each for found in cells for each in sorted(found.values(), key=_place)[:most]]
 
 
 def _place(example: Mapping[str, Any]) -> str:

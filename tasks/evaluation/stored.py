@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,14 @@ class Evaluation:
     document: Mapping[str, Any]
     examples: Sequence[Mapping[str, Any]]
     evidence: Mapping[str, Any]
+
+    @cached_property
+    def cells(self) -> dict[tuple[Any, ...], dict[str, Mapping[str, Any]]]:
+        """(benchmark, shots, mode) -> id -> example"""
+        found: dict[tuple[Any, ...], dict[str, Mapping[str, Any]]] = {}
+        for each in self.examples:
+            found.setdefault(_cell_of(each), {})[str(each["id"])] = each
+        return found
 
 
 def read_evaluation(folder: Path) -> Evaluation:
@@ -76,14 +85,13 @@ def _there_are(known: Mapping[Path, Mapping[str, Any]]) -> str:
     return f"the latest are {', '.join(said)}"
 
 
-def items_of(evaluation: Evaluation, row: Row) -> dict[str, Mapping[str, Any]]:
+def _cell_of(row: Row) -> tuple[Any, ...]:
+    return row["benchmark"], row["shots"], row["mode"]
+
+
+def items_of(evaluation: Evaluation, row: Row) -> Mapping[str, Mapping[str, Any]]:
     """id -> example behind a row; of a row about clean or dirty items only these."""
-    about = ("benchmark", "shots", "mode")
-    items = {
-        str(example["id"]): example
-        for example in evaluation.examples
-        if all(example.get(name) == row.get(name) for name in about)
-    }
+    items = evaluation.cells.get(_cell_of(row), {})
     subset = row.get("subset")
     if subset not in (CLEAN, DIRTY):
         return items

@@ -1,7 +1,6 @@
 """What the training sets of a model hold of its evaluation, written beside it; clean and dirty items scored apart."""
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 from tasks.artifacts import digest_of
 from tasks.evaluation.contamination import LONGEST, SHORTEST, Finding, Item, TrainingSet, find_contamination
 from tasks.evaluation.documents import DOCUMENT_FILE
-from tasks.evaluation.intervals import mean_interval, share_interval
+from tasks.evaluation.intervals import scores_interval, share_interval
 from tasks.evaluation.stored import (
     CLEAN,
     CONTAMINATION_FILE,
@@ -20,6 +19,7 @@ from tasks.evaluation.stored import (
     read_evaluation,
     scores_of,
 )
+from tasks.pages import write_text
 
 
 def record_contamination(folder: Path, training: Sequence[TrainingSet]) -> dict[str, Any]:
@@ -38,8 +38,8 @@ def record_contamination(folder: Path, training: Sequence[TrainingSet]) -> dict[
             "benchmarks": [_summary(name, found) for name, found in findings.items()],
         },
     }
-    _write(folder / CONTAMINATION_FILE, evidence)
-    _write(folder / DOCUMENT_FILE, document)
+    for name, record in ((CONTAMINATION_FILE, evidence), (DOCUMENT_FILE, document)):
+        write_text(folder / name, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
     return document
 
 
@@ -75,7 +75,7 @@ def _subset_row(
     return {
         **row,
         "subset": subset,
-        **mean_interval([scores[id] for id in items]).record(),
+        **scores_interval([scores[id] for id in items]).record(),
         "unparsed": unparsed,
         "unparsed_share": unparsed / len(items),
         # other items are other data: two models whose dirty items differ are not compared on them
@@ -116,9 +116,3 @@ def _summary(benchmark: str, findings: Sequence[Finding]) -> dict[str, Any]:
         "mostly": sum(each.mostly for each in checked),
         "by_training_set": by_set,
     }
-
-
-def _write(path: Path, record: Mapping[str, Any]) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)

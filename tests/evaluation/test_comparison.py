@@ -180,7 +180,11 @@ def test_what_is_not_found_is_one_sentence(name: str, sentence: str, home: Path,
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"), [("{", "no evaluation there (Expecting"), ('{"rows": []}', "no evaluation there ('suite'")]
+    ("text", "sentence"),
+    [
+        ("{", "no evaluation there (Expecting"),
+        ('{"rows": []}', "no evaluation there (it lacks identity, model, suite, made)"),
+    ],
 )
 def test_a_broken_document_is_one_sentence(text: str, sentence: str, home: Path, said: Said) -> None:
     folder = write_evaluation(home, "model", matrix(right_below(5)))
