@@ -75,6 +75,8 @@ def test_every_cell_has_rows_and_examples_and_a_second_time_nothing_is_asked(
         assert row["n"] == 2
         assert row["unparsed"] <= 2
     assert len(first.examples) == 2 * len({key[:2] for key in keys})
+    warmer = asked(saved(), tmp_path / "cells", data=(reviews,), shots=(0, 2), temperature=0.9)
+    assert warmer.cells - warmer.reused == 1  # the samples alone
     again = asked(saved(), tmp_path / "cells", data=(reviews,), shots=(0, 2))
     assert (first.reused, again.reused) == (0, again.cells)
     assert (again.rows, again.examples) == (first.rows, json.loads(json.dumps(first.examples)))
@@ -103,15 +105,12 @@ def test_each_thing_that_is_changed_changes_its_own_field_of_the_identity(
     assert (kept.find(before), kept.find(after)) == ([{"id": "x"}], None)
 
 
-def test_another_temperature_or_seed_of_samples_and_another_model_are_other_identities(
-    saved: Saved, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sampled = cell(samples=2)
+def test_another_temperature_or_seed_of_samples_and_another_model_are_other_identities(saved: Saved) -> None:
+    sampled = cell(samples=2, temperature=0.7)
     before = identity_of(sampled, saved())
-    assert before["decoding"] != identity_of(cell(samples=2, seed=1), saved())["decoding"]
+    assert before["decoding"] != identity_of(replace(sampled, seed=1), saved())["decoding"]
     assert before["model"] != identity_of(sampled, saved(seed=1))["model"]
-    monkeypatch.setattr("tasks.evaluation.cells.TEMPERATURE", 0.2)
-    assert before["decoding"] != identity_of(sampled, saved())["decoding"]
+    assert before["decoding"] != identity_of(replace(sampled, temperature=0.2), saved())["decoding"]
 
 
 def test_a_damaged_file_of_a_cell_is_as_good_as_none(tmp_path: Path) -> None:
@@ -155,8 +154,8 @@ def test_a_question_longer_than_the_context_is_refused_by_its_place_or_passed_ov
     with pytest.raises(ValueError, match=r"long\.jsonl, line \d: .* reads 200; add --skip-long"):
         asked(small, tmp_path / "cells", data=(long,), limit=8, samples=0, shots=(0,))
     found = asked(small, tmp_path / "cells", data=(long,), limit=8, samples=0, shots=(0,), skip_long=True)
-    assert {len(each["prompt"]) < 200 for each in found.examples} == {True}
-    assert {row["n"] for row in found.rows} == {len(found.examples) // len({row["mode"] for row in found.rows})}
+    assert found.examples
+    assert all(len(each["prompt"]) < 200 for each in found.examples)
 
 
 def test_too_many_examples_are_refused_if_asked_for_and_left_out_and_told_of_if_not(
