@@ -9,16 +9,26 @@ from typing import Any
 from infra import tracking
 from infra.database import lineage, sessions
 from infra.settings import Settings, apply_environment
+from infra.storage import read_json, write_json
+from tasks.artifacts import file_sha256
 from tasks.evaluation.contamination import TrainingSet
 
 TRAINING_FILE = "train.jsonl"
+RECORD_FILE = "recorded.json"  # {"document": sha256 of document.json, "mlflow_run"}
 LONGEST_METRIC = 250  # characters: MLflow's limit
 
 
 def keep_record(settings: Settings, folder: Path) -> dict[str, Any]:
-    """Contamination, report.html and the MLflow run of the evaluation in `folder`; its document. Again: the same."""
+    """Contamination, report.html and the MLflow run of the evaluation in `folder`; its document.
+
+    What stands there for the very document that is in the folder is not made again.
+    """
+    from tasks.evaluation.documents import DOCUMENT_FILE, read_document
+
+    path = folder / DOCUMENT_FILE
+    if (read_json(folder / RECORD_FILE) or {}).get("document") == file_sha256(path):
+        return read_document(folder)
     apply_environment(settings)
-    from tasks.evaluation.documents import read_document
     from tasks.evaluation.report import write_report
     from tasks.evaluation.subsets import record_contamination
 
@@ -27,7 +37,8 @@ def keep_record(settings: Settings, folder: Path) -> dict[str, Any]:
         document = record_contamination(folder, training_sets(settings, str(document["model"].get("digest"))))
     page = write_report(folder)
     try:
-        track(settings, document, page)
+        run_id = track(settings, document, page)
+        write_json(folder / RECORD_FILE, {"document": file_sha256(path), "mlflow_run": run_id})
     except Exception as error:  # MLflow is for people's eyes: that it is down must not cost the figures
         sys.stderr.write(f"MLflow has no run of this evaluation yet ({error}); the same command makes it\n")
     return document

@@ -19,7 +19,6 @@ from tasks.artifacts import digest_of, publish
 
 DOCUMENT_FILE, EXAMPLES_FILE = "document.json", "examples.jsonl"
 NAME_CHARACTERS = 16
-DOCUMENT_KEYS = ("identity", "model", "suite", "rows", "made")
 ROW_KEYS = (
     "benchmark",
     "shots",
@@ -94,9 +93,6 @@ def find_document(evaluations: Path, identity: str) -> Document | None:
 
 
 def _check(document: Mapping[str, Any]) -> None:
-    lacking = [name for name in DOCUMENT_KEYS if name not in document]
-    if lacking:
-        raise ValueError(f"it lacks {', '.join(lacking)}")
     for row in document["rows"]:
         missing = [name for name in ROW_KEYS if name not in row]
         if missing:

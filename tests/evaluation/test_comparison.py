@@ -179,20 +179,14 @@ def test_what_is_not_found_is_one_sentence(name: str, sentence: str, home: Path,
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("{", "no evaluation there (Expecting"),
-        ('{"rows": []}', "no evaluation there (it lacks identity, model, suite, made)"),
-    ],
-)
-def test_a_broken_document_is_one_sentence(text: str, sentence: str, home: Path, said: Said) -> None:
+@pytest.mark.parametrize("text", ["{", '{"rows": []}'])
+def test_a_broken_document_is_one_sentence(text: str, home: Path, said: Said) -> None:
     folder = write_evaluation(home, "model", matrix(right_below(5)))
     (folder / "document.json").write_text(text)
     status, _, error = said(folder, folder)
     assert status == 2
-    assert sentence in error
-    assert str(folder / "document.json") in error
+    assert f"{folder / 'document.json'}: no evaluation there" in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize("width", [80, 120])

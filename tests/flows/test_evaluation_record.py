@@ -56,7 +56,11 @@ def recorded(settings: Settings, folder: Path, question: str) -> None:
 
 def test_an_evaluation_is_one_finished_run_with_its_page(settings: Settings, evaluation: Path) -> None:
     first = keep_record(settings, evaluation)
+    (evaluation / "recorded.json").unlink()  # as if the first had ended before it was all there
     assert keep_record(settings, evaluation) == first
+    page = (evaluation / "report.html").stat().st_mtime_ns
+    assert keep_record(settings, evaluation) == first
+    assert (evaluation / "report.html").stat().st_mtime_ns == page
     client = tracking._client(settings)
     experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
     (run,) = client.search_runs([experiment.experiment_id])
