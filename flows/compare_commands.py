@@ -25,7 +25,7 @@ def compare(first: str, second: str, *, as_json: bool) -> int:
         _print(document)
     if document["rows"]:
         return 0
-    sys.stderr.write("espalier: nothing here can be compared: every figure was measured in another way\n")
+    sys.stderr.write("espalier: nothing here can be compared; evaluate both models again in the same way\n")
     return EXIT_USAGE
 
 

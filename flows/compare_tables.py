@@ -11,6 +11,7 @@ from rich.text import Text
 from flows.tables import plain
 from tasks.evaluation.comparison import LEAST_DIFFERING, UNSHOWN
 
+NAMED = 6  # refused figures under a reason; all of them are in the document
 STYLES = {"better": "green", "worse": "red"}
 
 
@@ -67,7 +68,8 @@ def _refused(refused: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
         by_reason.setdefault(row["reason"], []).append(named)
     parts: list[RenderableType] = []
     for reason, names in by_reason.items():
-        parts += [Text(plain(reason)), Text(f"  {', '.join(names)}", style="dim")]
+        more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+        parts += [Text(plain(reason)), Text(f"{', '.join(names[:NAMED])}{more}", style="dim")]
     return parts
 
 
