@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     runs.add_services(commands)
     models.add_models(commands)
     models.add_evaluate(commands)
+    models.add_compare(commands)
     texts.add_data(commands)
     texts.add_generations(commands)
     texts.add_tokenizers(commands)

@@ -20,8 +20,10 @@ CELLS = "cells"
 def evaluate(model: str, suite: str, asked: dict[str, Any], *, as_json: bool) -> int:
     """A table of the rows, or the document with them; the folder that holds both is named."""
     from flows.display import Display
+    from flows.evaluation_record import keep_record
     from tasks.evaluation.documents import EXAMPLES_FILE, find_document, folder_of, identity_of, write_document
     from tasks.evaluation.kept_cells import Cells
+    from tasks.evaluation.report import PAGE_FILE
     from tasks.evaluation.subject import subject_in
     from tasks.evaluation.suite import Request
     from tasks.evaluation.suites import suite_named
@@ -48,11 +50,13 @@ def evaluate(model: str, suite: str, asked: dict[str, Any], *, as_json: bool) ->
             "made": _made(settings, time.monotonic() - began),
         }
         write_document(folder, document, outcome.examples)
+    document = keep_record(settings, folder_of(folder, identity))
     for note in outcome.notes:
         sys.stderr.write(f"{note}\n")
+    kept = folder_of(folder, identity)
     sys.stderr.write(
-        f"{outcome.reused} of {outcome.cells} cells reused, {outcome.cells - outcome.reused} asked; every answer is in "
-        f"{folder_of(folder, identity) / EXAMPLES_FILE}\n"
+        f"{outcome.reused} of {outcome.cells} cells reused, {outcome.cells - outcome.reused} asked\n"
+        f"page     {kept / PAGE_FILE}\nanswers  {kept / EXAMPLES_FILE}\n"
     )
     if as_json:
         print_json(document)

@@ -72,6 +72,11 @@ def stage_run(settings: Settings, *, parent: str, stage: str, run_key: str) -> s
     return _find_or_create(settings, run_key, stage=stage, name=stage, parent=parent)
 
 
+def evaluation_run(settings: Settings, *, identity: str, name: str) -> str:
+    """The MLflow run id of one evaluation, a run of its own; the same id for the same identity."""
+    return _find_or_create(settings, identity, stage="evaluation", name=name, parent=None)
+
+
 def _find_or_create(settings: Settings, run_key: str, *, stage: str, name: str, parent: str | None) -> str:
     if not re.fullmatch(r"[\w.:/@+-]+", run_key):
         raise ValueError(f"run key {run_key!r}: expected letters, digits and . : / @ + - only")
@@ -126,6 +131,12 @@ def log_metrics(settings: Settings, run_id: str, metrics: Mapping[str, float], *
     batch = [Metric(name, float(value), now, step) for name, value in metrics.items()]
     for start in range(0, len(batch), LARGEST_BATCH):
         _client(settings).log_batch(run_id, metrics=batch[start : start + LARGEST_BATCH])
+
+
+def log_missing(settings: Settings, run_id: str, metrics: Mapping[str, float]) -> None:
+    """Figures that the run does not have at these values yet: logged again they would become a curve."""
+    known = _client(settings).get_run(run_id).data.metrics
+    log_metrics(settings, run_id, {name: value for name, value in metrics.items() if known.get(name) != value})
 
 
 def log_file(settings: Settings, run_id: str, path: Path, folder: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""`espalier models`, `evaluate`, `chat` and `doctor`."""
+"""`espalier models`, `evaluate`, `compare`, `chat` and `doctor`."""
 
 import argparse
 from typing import Any
@@ -70,6 +70,23 @@ def add_evaluate(commands: Any) -> None:
         evaluate,
         '{"identity", "rows": [{"benchmark", "shots", "mode", "metric", "value", "low", "high", "n", "unparsed", ...}], '
         '...}; of a replay also "decisions": [{"line", "extracted", "gold", "verdict", "rule", ...}]',
+    )
+
+
+def add_compare(commands: Any) -> None:
+    compare = add(
+        commands, "compare", compare_command, "set two evaluations side by side, where they were measured in the same way",
+        "espalier compare laptop-instruct laptop-aligned",
+    )  # fmt: skip
+    for name, meaning in (("A", "what was before"), ("B", "what is judged against it")):
+        compare.add_argument(
+            name.lower(), metavar=name,
+            help=f"{meaning}: an evaluation's folder or identity, or a model's name (its latest evaluation)",
+        )  # fmt: skip
+    json_option(
+        compare,
+        '{"a", "b", "rows": [{"benchmark", "shots", "mode", "metric", "a", "b", "difference", "low", "high", "n", "paired", '
+        '"verdict"}, ...], "refused": [{"benchmark", ..., "reason"}, ...]}',
     )
 
 
@@ -149,6 +166,12 @@ def evaluate_command(options: argparse.Namespace) -> int:
     from flows.evaluate_commands import evaluate
 
     return evaluate(options.model, given.pop("suite", "prompting"), given, as_json=options.json)
+
+
+def compare_command(options: argparse.Namespace) -> int:
+    from flows.compare_commands import compare
+
+    return compare(options.a, options.b, as_json=options.json)
 
 
 def chat_command(options: argparse.Namespace) -> int:

@@ -116,4 +116,6 @@ def _example(cell: Cell, item: Item, completion: str, extracted: str | None, ver
 
 
 def _about(cell: Cell, item: Item) -> Example:
-    return {"benchmark": cell.benchmark.name, "shots": cell.shots, "mode": cell.mode, "id": item.id}
+    question = item.slots.get("text") or " ".join(item.slots.values())
+    said = {"benchmark": cell.benchmark.name, "shots": cell.shots, "mode": cell.mode, "id": item.id}
+    return {**said, "question": question}

@@ -4,8 +4,8 @@ document.json   {"identity", "model": {"name", "digest", "path"}, "suite", "rows
                  "made": {"date", "command", "commit", "machine", "seconds"}}
 ROW             {"benchmark", "shots", "mode", "metric", "value", "low", "high", "n", "unparsed", "unparsed_share",
                  "identity": {"task", "shots", "template", "decoding", "data", "model", "code"}}, and what a suite adds
-examples.jsonl  a line an item: {"benchmark", "shots", "mode", "id", "prompt", "completion", "extracted", "gold",
-                 "verdict", "reason", "scores": {METRIC: number}}
+examples.jsonl  a line an item: {"benchmark", "shots", "mode", "id", "question", "prompt", "completion", "extracted",
+                 "gold", "verdict", "reason", "scores": {METRIC: number}}
 """
 
 import json
@@ -38,8 +38,11 @@ Document = dict[str, Any]
 
 
 def identity_of(suite: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """A digest of what was asked of which model and how, never of what came out, of a path or of a time."""
-    asked = [{name: row[name] for name in WHAT_A_ROW_IS} for row in rows]
+    """A digest of what was asked of which model and how, never of what came out, of a path or of a time.
+
+    Rows of a subset (tasks/evaluation/subsets.py) ask nothing new.
+    """
+    asked = [{name: row[name] for name in WHAT_A_ROW_IS} for row in rows if "subset" not in row]
     return digest_of({"suite": suite, "rows": asked})
 
 

@@ -1,12 +1,7 @@
-"""The report's figures, drawn by matplotlib: inline SVG that follows the page's light or dark colours, and PNG files.
+"""The report's figures, drawn by matplotlib: inline SVG that follows the page's light or dark colours, and PNG files."""
 
-A figure is drawn once in the light palette; in the SVG each colour of the palette becomes a CSS variable of the page.
-"""
-
-import io
 import itertools
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +9,8 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from tasks import figures
-from tasks.figures import ACCENT, BLUE, FAINT, INK, LEAF, MAUVE, MUTED, OCHRE, OTHER, RULE, SLATE
+from tasks.figures import BLUE, LEAF, LIGHT, MAUVE, OCHRE, PAGE_STYLE, PAPER, SLATE, drawn
 
-LIGHT = {"ink": INK, "muted": MUTED, "rule": RULE, "faint": FAINT, "accent": ACCENT, "other": OTHER}
 PART_COLOURS = {
     "data": OCHRE,
     "training": "#2c6e4e",
@@ -28,13 +21,12 @@ PART_COLOURS = {
 }
 UNKNOWN_PART = SLATE
 MOST_POINTS = 600
-STYLE = {**figures.STYLE, "font.size": 8.5, "svg.fonttype": "none", "axes.grid": True, "axes.grid.axis": "y"}
 
 
 def curve(points: Sequence[tuple[float, float]], *, png: Path) -> str:
     """One metric over steps; where it is noisy, every point faint and a running mean on top. Returns the SVG."""
     points = _thinned([(step, value) for step, value in points if math.isfinite(value)])
-    with rc_context({**STYLE, "svg.hashsalt": png.stem}):
+    with rc_context({**PAGE_STYLE, "svg.hashsalt": png.stem}):
         figure = Figure(figsize=(3.1, 1.75), layout="constrained")
         axes = figure.add_subplot()
         steps, values = [step for step, _ in points], [value for _, value in points]
@@ -48,12 +40,12 @@ def curve(points: Sequence[tuple[float, float]], *, png: Path) -> str:
         axes.locator_params(axis="y", nbins=4)
         axes.margins(x=0.02)
         axes.yaxis.set_major_formatter(_short)
-        return _finish(figure, png)
+        return drawn(figure, png)
 
 
 def bits_per_byte(values: Mapping[str, float], *, png: Path) -> str:
     """Bars of bits per byte, the model's own (the key "model") set apart; lower is better."""
-    with rc_context({**STYLE, "axes.grid": False, "svg.hashsalt": png.stem}):
+    with rc_context({**PAGE_STYLE, "axes.grid": False, "svg.hashsalt": png.stem}):
         figure = Figure(figsize=(6.4, 0.5 + 0.38 * len(values)), layout="constrained")
         axes = figure.add_subplot()
         names = list(values)
@@ -65,18 +57,18 @@ def bits_per_byte(values: Mapping[str, float], *, png: Path) -> str:
         axes.xaxis.set_visible(False)
         axes.spines["bottom"].set_visible(False)
         axes.margins(x=0.1)
-        return _finish(figure, png)
+        return drawn(figure, png)
 
 
 def time_parts(parts: Mapping[str, float], *, png: Path) -> str:
     """One bar of where the time went; parts too narrow for a label are named in the list below it on the page."""
     total = sum(parts.values()) or 1.0
-    with rc_context({**STYLE, "axes.grid": False, "svg.hashsalt": png.stem}):
+    with rc_context({**PAGE_STYLE, "axes.grid": False, "svg.hashsalt": png.stem}):
         figure = Figure(figsize=(9.6, 0.44))
         axes = figure.add_axes((0, 0, 1, 1))
         left = 0.0
         for name, seconds in parts.items():
-            axes.barh(0, seconds, left=left, color=part_colour(name), height=1.0, edgecolor="#fdfcf9", linewidth=1.5)
+            axes.barh(0, seconds, left=left, color=part_colour(name), height=1.0, edgecolor=PAPER, linewidth=1.5)
             label = f"{name}  {seconds / total:.0%}"
             if seconds / total > 0.0085 * len(label):
                 axes.text(left + seconds / 2, 0, label, ha="center", va="center", color="#ffffff", fontsize=9)
@@ -84,30 +76,11 @@ def time_parts(parts: Mapping[str, float], *, png: Path) -> str:
         axes.set_xlim(0, total)
         axes.set_ylim(-0.5, 0.5)
         axes.axis("off")
-        return _finish(figure, png)
+        return drawn(figure, png)
 
 
 def part_colour(name: str) -> str:
     return PART_COLOURS.get(name, UNKNOWN_PART)
-
-
-def _finish(figure: Figure, png: Path) -> str:
-    figure.savefig(png, format="png", dpi=150, facecolor="#fdfcf9", metadata={"Software": None})
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return _inline(buffer.getvalue())
-
-
-def _inline(svg: str) -> str:
-    """What stands inside a page: no XML head, no ids that would meet another figure's, the page's colours and size."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
-    svg = re.sub(r' width="[\d.]+pt" height="[\d.]+pt"', "", svg, count=1)
-    svg = svg.replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "")
-    for name, colour in LIGHT.items():
-        svg = svg.replace(colour, f"var(--{name})")
-    return svg.replace("#fdfcf9", "var(--paper)").replace("'DejaVu Sans'", "inherit")
 
 
 def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -1,25 +1,18 @@
-"""The page of one run: one file that needs no script and no network, and the record it was made from beside it.
-
-Everything a model or a corpus said is shown as text: escaped, and with the characters that would reorder or hide it
-made visible.
-"""
+"""The page of one run: one file that needs no script and no network, and the record it was made from beside it."""
 
 import json
-import math
-import os
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tasks.pages import environment, file_name, finite, is_number, storable, write_text
 from tasks.release import plots
 
 TEMPLATE = "report.html.jinja"
 FIRST_CURVES = ("loss", "learning_rate", "gradient_norm", "tokens_per_second")
 # what the lines of a training say of themselves, and seconds that tokens per second has in it
 NOT_CURVES = ("step", "steps", "time", "tokens", "process_age", "step_seconds", "checkpoint_seconds")
-LONGEST_TEXT = 4000  # characters of one answer or sample
 TITLES = {
     "loss": "loss",
     "learning_rate": "learning rate",
@@ -40,32 +33,25 @@ def write_report(record: Mapping[str, Any], folder: Path) -> Path:
     "bits_per_byte" may be missing (a run that failed early): their sections are left out.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(_finite(record), ensure_ascii=False, indent=1, default=str)
-    _replace(folder / "record.json", text)
+    text = json.dumps(finite(record), ensure_ascii=False, indent=1, default=str)
+    write_text(folder / "record.json", text)
     page = folder / "index.html"
-    _replace(page, _render(json.loads(_storable(text)), folder))
+    write_text(page, _render(json.loads(storable(text)), folder))
     return page
 
 
 def _render(record: dict[str, Any], folder: Path) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=number, seconds=seconds, visible=visible, title=title, change=change)
-    environment.globals["part_colour"] = plots.part_colour
+    pages = environment(Path(__file__).parent)
+    pages.filters.update(title=title, change=change)
+    pages.globals["part_colour"] = plots.part_colour
     figures = {name: Markup(svg) for name, svg in _single_figures(record, folder).items()}
     curves = [
         (stage, [(metric, Markup(svg), last) for metric, svg, last in drawn])
         for stage, drawn in _curves(record.get("curves") or {}, folder)
     ]
-    return environment.get_template(TEMPLATE).render(
+    page: str = pages.get_template(TEMPLATE).render(
         record=record,
         run=record["run"],
         stages=[_stage(stage) for stage in record["stages"]],
@@ -78,14 +64,15 @@ def _render(record: dict[str, Any], folder: Path) -> str:
         samples=[_sample(sample) for sample in record.get("samples") or []],
         time=record.get("time") or {},
     )
+    return page
 
 
 def _single_figures(record: Mapping[str, Any], folder: Path) -> dict[str, str]:
     figures = {}
-    measured = {name: value for name, value in (record.get("bits_per_byte") or {}).items() if _is_number(value)}
+    measured = {name: value for name, value in (record.get("bits_per_byte") or {}).items() if is_number(value)}
     if measured:
         figures["bits_per_byte"] = plots.bits_per_byte(measured, png=folder / "bits_per_byte.png")
-    parts = {name: value for name, value in (record.get("time") or {}).get("parts", {}).items() if _is_number(value)}
+    parts = {name: value for name, value in (record.get("time") or {}).get("parts", {}).items() if is_number(value)}
     if sum(parts.values()) > 0:
         figures["time"] = plots.time_parts(parts, png=folder / "time.png")
     return figures
@@ -97,12 +84,12 @@ def _curves(
     """Per stage: (metric, SVG, last value), the metrics that every training has first."""
     drawn = []
     for stage, records in curves.items():
-        names = {name for record in records for name in record if name not in NOT_CURVES and _is_number(record[name])}
+        names = {name for record in records for name in record if name not in NOT_CURVES and is_number(record[name])}
         ordered = [name for name in FIRST_CURVES if name in names] + sorted(names - set(FIRST_CURVES))
         figures = []
         for name in ordered:
-            points = [(float(each["step"]), float(each[name])) for each in records if _is_number(each.get(name))]
-            svg = plots.curve(points, png=folder / f"{_file_name(stage)}-{_file_name(name)}.png")
+            points = [(float(each["step"]), float(each[name])) for each in records if is_number(each.get(name))]
+            svg = plots.curve(points, png=folder / f"{file_name(stage)}-{file_name(name)}.png")
             figures.append((name, svg, points[-1][1]))
         if figures:
             drawn.append((stage, figures))
@@ -169,91 +156,15 @@ def _nested(node: Mapping[str, Any], seen: set[str], known: Mapping[str, Any] | 
     }
 
 
-def number(value: object) -> str:
-    """1.8634 -> 1.863, 12345 -> 12,345, None -> an en dash."""
-    if isinstance(value, bool) or value is None:
-        return "–" if value is None else ("yes" if value else "no")
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        if value and abs(value) < 0.001:
-            return f"{value:.1e}"
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3f}"
-    if isinstance(value, list | tuple):
-        return " to ".join(number(each) for each in value) if len(value) == 2 else ", ".join(map(number, value))
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {number(each)}" for name, each in value.items())
-    return visible(str(value))
-
-
 def change(before: object, after: object) -> str:
     """The signed difference; empty where there is nothing to compare."""
-    if not (_is_number(before) and _is_number(after)):
+    if not (is_number(before) and is_number(after)):
         return ""
     whole = isinstance(before, int) and isinstance(after, int)
     signed = f"{after - before:+,}" if whole else f"{float(after) - float(before):+.3f}"  # type: ignore
     return signed.replace("-", "−")
 
 
-def seconds(value: object) -> str:
-    """75 -> 1 min 15 s"""
-    if not _is_number(value):
-        return "–"
-    amount = float(value)  # type: ignore[arg-type]
-    if amount < 60:
-        return f"{amount:.1f} s" if amount < 10 else f"{amount:.0f} s"
-    minutes, rest = divmod(round(amount), 60)
-    return f"{minutes} min {rest:02d} s"
-
-
 def title(name: str) -> str:
     """loss -> loss, ppo_kl -> PPO KL"""
     return TITLES.get(name, " ".join(SPECIAL_WORDS.get(word, word) for word in re.split("[_/]", name)))
-
-
-def visible(text: object) -> str:
-    """Text as a reader must see it: controls, bidirectional marks and lone surrogates by name, and not without end."""
-    shown = str(text)
-    cut = len(shown) - LONGEST_TEXT
-    if cut > 0:
-        shown = shown[:LONGEST_TEXT]
-    shown = "".join(_visible(character) for character in shown)
-    return f"{shown} … ({cut:,} more characters)" if cut > 0 else shown
-
-
-def _visible(character: str) -> str:
-    if character in "\n\t" or character.isprintable():
-        return character
-    if unicodedata.category(character) == "Zs" or character in "\u200c\u200d":  # joiners belong to words and emoji
-        return character
-    return f"⟨U+{ord(character):04X}⟩"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN: what is not finite becomes null."""
-    if isinstance(value, Mapping):
-        return {str(key): _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def _storable(text: str) -> str:
-    """Lone surrogates cannot be written as UTF-8: in JSON they become their escape."""
-    return re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found.group()):04x}", text)
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(_storable(text), encoding="utf-8")
-    os.replace(temporary, path)
-
-
-def _file_name(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]", "_", name)

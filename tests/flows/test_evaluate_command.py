@@ -23,7 +23,10 @@ Said = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def espalier_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Said:
+    """With a home of its own, whose MLflow is down: test_evaluation_record.py has a store, which takes seconds to make."""
     monkeypatch.setenv("ESPALIER_HOME", str(tmp_path / "home"))
+    (tmp_path / "home" / "mlflow.db").mkdir(parents=True)
+    monkeypatch.setattr("flows.evaluation_record.apply_environment", lambda _: None)
 
     def run(*arguments: object) -> tuple[int, str, str]:
         status = main(["evaluate", *map(str, arguments)])
@@ -55,7 +58,7 @@ def test_the_document_is_kept_and_a_second_run_says_that_it_reused_all(
     status, said, error = espalier_said(*arguments)
     document = json.loads(said)
     assert status == 0, error
-    assert set(document) == {"identity", "model", "suite", "rows", "made"}
+    assert set(document) == {"identity", "model", "suite", "rows", "made", "contamination"}
     kept = tmp_path / "home" / "evaluations" / document["identity"][:16]
     assert json.loads((kept / "document.json").read_text(encoding="utf-8")) == document
     assert (kept / "examples.jsonl").is_file()

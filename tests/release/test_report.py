@@ -8,13 +8,10 @@ from typing import Any
 
 import pytest
 
-from tasks.release.report import visible, write_report
+from tasks.pages import visible
+from tasks.release.report import write_report
+from tests.browser import opened, started
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 RECORD = Path(__file__).parent.parent / "golden" / "run_record.json"
 
 
@@ -47,26 +44,7 @@ def test_what_lines_say_of_themselves_is_no_curve(record: dict[str, Any], tmp_pa
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    if not CHROMIUM.exists():
-        pytest.skip("no Chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
-        yield chromium
-        chromium.close()
-
-
-def opened(browser: Any, page_file: Path, **context: Any) -> tuple[Any, list[str]]:
-    """The page, and all that it said, asked for or failed at beside loading itself."""
-    trouble: list[str] = []
-    page = browser.new_context(**context).new_page()
-    page.on("console", lambda message: trouble.append(f"console: {message.text}"))
-    page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
-    page.on("dialog", lambda dialog: (trouble.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-    page.on("request", lambda request: request.url == page_file.as_uri() or trouble.append(f"request: {request.url}"))
-    page.goto(page_file.as_uri())
-    return page, trouble
+    yield from started()
 
 
 def test_a_browser_shows_every_section_and_asks_for_nothing(
