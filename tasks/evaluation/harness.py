@@ -72,7 +72,10 @@ def _loaded(names: Sequence[str], folder: Path | None) -> dict[str, Any]:
 
     if folder is not None and not folder.is_dir():
         raise ValueError(f"--data {folder}: there is no such folder; name the one that holds the harness's task files")
-    manager = TaskManager(include_path=None if folder is None else str(folder))
+    places = {} if folder is None else {"include_path": str(folder)}
+    manager = TaskManager(**places, include_defaults=False)
+    if not all(manager.match_tasks([name]) for name in names):
+        manager = TaskManager(**places)  # its own thousands of task files take some 15 s to read
     unknown = [name for name in names if not manager.match_tasks([name])]
     if unknown:
         raise ValueError(
@@ -129,7 +132,9 @@ def answers(
             keys=numbers,
             is_complete=_stopped(tokenizer, stops),
         )
-        found |= {n: before_stops(tokenizer.decode(each.tokens), stops) for n, each in zip(numbers, samples, strict=True)}
+        found |= {
+            n: before_stops(tokenizer.decode(each.tokens), stops) for n, each in zip(numbers, samples, strict=True)
+        }
     return [found[number] for number in range(len(requests))]
 
 
