@@ -36,11 +36,29 @@ def add_models(commands: Any) -> None:
 
 def add_evaluate(commands: Any) -> None:
     evaluate = add(
-        commands, "evaluate", evaluate_command, "take the answers out of recorded completions and score them",
-        "espalier evaluate --replay completions.jsonl",
+        commands, "evaluate", evaluate_command, "ask a model the questions of a suite, or score recorded completions",
+        "espalier evaluate production --suite prompting",
     )  # fmt: skip
     evaluate.add_argument(
-        "--replay", required=True, metavar="FILE.jsonl",
+        "model", nargs="?", metavar="MODEL", help="a model of `espalier models list`, or a Hugging Face model's folder"
+    )
+    evaluate.add_argument("--suite", metavar="S", help="what to ask (default: prompting)")
+    evaluate.add_argument(
+        "--data", action="append", metavar="PATH",
+        help="a published benchmark's file or folder instead of the built-in ones (GSM8K, MMLU, ...); more than once",
+    )  # fmt: skip
+    evaluate.add_argument("--shots", metavar="N,N", help="numbers of examples (default: each benchmark's own)")
+    evaluate.add_argument("--samples", type=int, metavar="N", help="of self-consistency; 0 for none (default: 5)")
+    evaluate.add_argument("--limit", type=int, metavar="N", help="items of a benchmark (default: 50)")
+    evaluate.add_argument("--seed", type=int, metavar="N", help="of items, examples and samples (default: 0)")
+    evaluate.add_argument(
+        "--skip-long",
+        action="store_true",
+        default=None,
+        help="leave out questions of --data that are too long for MODEL",
+    )
+    evaluate.add_argument(
+        "--replay", metavar="FILE.jsonl",
         help='a line each: {"benchmark", "completion", "gold"}; also "answer_type", "question", "choices", "shots", "mode"',
     )  # fmt: skip
     evaluate.add_argument(
@@ -50,7 +68,7 @@ def add_evaluate(commands: Any) -> None:
     json_option(
         evaluate,
         '{"identity", "rows": [{"benchmark", "shots", "mode", "metric", "value", "low", "high", "n", "unparsed", ...}], '
-        '"decisions": [{"line", "extracted", "gold", "verdict", "rule", ...}]}',
+        '...}; of a replay also "decisions": [{"line", "extracted", "gold", "verdict", "rule", ...}]',
     )
 
 
@@ -101,10 +119,26 @@ def models_verify(options: argparse.Namespace) -> int:
     return verify_all(as_json=options.json)
 
 
-def evaluate_command(options: argparse.Namespace) -> int:
-    from flows.replay_commands import replay
+ASKED = ("suite", "data", "shots", "samples", "limit", "seed", "skip_long")  # of a model, not of a recording
 
-    return replay(options.replay, run_code=options.run_code, as_json=options.json)
+
+def evaluate_command(options: argparse.Namespace) -> int:
+    if (options.model is None) == (options.replay is None):
+        raise ValueError("evaluate: give either a MODEL to ask, or --replay FILE.jsonl to score a recording")
+    given = {name: getattr(options, name) for name in ASKED if getattr(options, name) is not None}
+    if options.replay is not None:
+        if given:
+            raise ValueError(
+                f"--{next(iter(given)).replace('_', '-')}: is about asking a model; leave it out with --replay"
+            )
+        from flows.replay_commands import replay
+
+        return replay(options.replay, run_code=options.run_code, as_json=options.json)
+    if options.run_code:
+        raise ValueError("--run-code: is about the programs of a recording; leave it out, or give --replay FILE.jsonl")
+    from flows.evaluate_commands import evaluate
+
+    return evaluate(options.model, given.pop("suite", "prompting"), given, as_json=options.json)
 
 
 def chat_command(options: argparse.Namespace) -> int:

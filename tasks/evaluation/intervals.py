@@ -13,6 +13,7 @@ import numpy.typing as npt
 DRAWS = 10_000
 SEED = 20_240_101
 Z_95 = 1.959964  # standard normal quantile of 97.5 %
+WHOLE_RANGE = (0.0, 1.0)  # of every score: what one item alone says of others
 _BLOCK = 500  # draws at once, so that memory stays at block x groups
 
 Numbers = Sequence[float] | npt.NDArray[np.float64]
@@ -75,3 +76,25 @@ def share_interval(right: int, n: int) -> Interval:
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     low, high = (0.0 if right == 0 else centre - half), (1.0 if right == n else centre + half)
     return Interval(value=share, low=low, high=high, n=n)
+
+
+def scores_interval(values: Sequence[float]) -> Interval:
+    """The mean of scores from 0 to 1: a share where all are 0 or 1, and nothing known of others from one alone."""
+    if set(values) <= {0.0, 1.0}:
+        return share_interval(int(sum(values)), len(values))
+    if len(values) == 1:
+        return Interval(value=values[0], low=WHOLE_RANGE[0], high=WHOLE_RANGE[1], n=1)
+    return mean_interval(values)
+
+
+def range_interval(scores: Sequence[Sequence[float]], *, draws: int = 2000) -> Interval:
+    """The largest minus the smallest mean of several ways to ask the same items, a row each; items are resampled."""
+    scores_VN = np.asarray(scores, dtype=np.float64)
+    if scores_VN.ndim != 2 or scores_VN.shape[0] < 2 or not scores_VN.shape[1]:
+        raise ValueError("a range needs at least two ways to ask the same items")
+    count = scores_VN.shape[1]
+    generator = np.random.default_rng(SEED)
+    weights_DN = generator.multinomial(count, np.full(count, 1 / count), size=draws)
+    means_DV = weights_DN @ scores_VN.T / count
+    low, high = np.quantile(np.ptp(means_DV, axis=1), [0.025, 0.975])
+    return Interval(value=float(np.ptp(scores_VN.mean(1))), low=float(low), high=float(high), n=count)

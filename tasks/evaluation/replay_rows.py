@@ -7,7 +7,7 @@ from typing import Any
 
 from tasks.evaluation.extraction import CODE
 from tasks.evaluation.golds import comparable, is_right
-from tasks.evaluation.intervals import Interval, mean_interval, ratio_interval, share_interval
+from tasks.evaluation.intervals import WHOLE_RANGE, Interval, ratio_interval, scores_interval, share_interval
 from tasks.evaluation.overlap import rouge_l, rouge_n, squad_f1
 from tasks.evaluation.repeats import majority, pass_at_k
 from tasks.evaluation.replay import RIGHT, UNPARSED, Decision
@@ -23,7 +23,6 @@ SCORES: Mapping[str, Mapping[str, Score]] = {
     },
 }
 PASS_AT = (1, 10, 100)
-WHOLE_RANGE = (0.0, 1.0)  # of every score: what one question alone says of others
 
 Questions = Sequence[Sequence[Decision]]
 
@@ -71,24 +70,16 @@ def _mean(questions: Questions, score: Callable[[Decision], float]) -> Interval:
     """Over all samples, which `n` counts; questions are resampled."""
     values = [[score(each) for each in some] for some in questions]
     if all(len(some) == 1 for some in values):
-        return _of_questions([some[0] for some in values])
+        return scores_interval([some[0] for some in values])
     found = ratio_interval([sum(some) for some in values], [len(some) for some in values])
     low, high = (found.low, found.high) if len(values) > 1 else WHOLE_RANGE
     return Interval(value=found.value, low=low, high=high, n=sum(map(len, values)))
 
 
-def _of_questions(values: Sequence[float]) -> Interval:
-    if set(values) <= {0.0, 1.0}:
-        return share_interval(int(sum(values)), len(values))
-    if len(values) == 1:
-        return Interval(value=values[0], low=WHOLE_RANGE[0], high=WHOLE_RANGE[1], n=1)
-    return mean_interval(values)
-
-
 def _passed(questions: Questions, k: int) -> Interval:
     """The mean over questions of the chance that one of k samples passes."""
     right = [sum(each.verdict == RIGHT for each in some) for some in questions]
-    return _of_questions([pass_at_k(len(some), count, k) for some, count in zip(questions, right, strict=True)])
+    return scores_interval([pass_at_k(len(some), count, k) for some, count in zip(questions, right, strict=True)])
 
 
 def _majority_is_right(samples: Sequence[Decision]) -> bool:

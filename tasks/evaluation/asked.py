@@ -1,0 +1,136 @@
+"""The answers of a model to a cell of the matrix, each judged: prompt, completion, what was found in it, verdict."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from models.sampling import SamplingConfig
+from tasks.evaluation.benchmark import Item
+from tasks.evaluation.cells import LIKELIHOOD, TEMPERATURE, Cell
+from tasks.evaluation.choices import chosen, chosen_by_characters
+from tasks.evaluation.completing import Completed, complete
+from tasks.evaluation.completions import Completion
+from tasks.evaluation.fitting import tokens_needed
+from tasks.evaluation.golds import comparable, is_right
+from tasks.evaluation.likelihood import score_continuations
+from tasks.evaluation.prompts import Prompt, choices_of, prompt_of
+from tasks.evaluation.repeats import majority
+from tasks.evaluation.replay import RIGHT, UNPARSED, WRONG, Decision, decide
+from tasks.evaluation.replay_rows import SCORES
+from tasks.evaluation.subject import Subject
+
+Told = Callable[[int], None]
+Example = dict[str, Any]
+
+
+def too_long(cell: Cell, subject: Subject) -> str:
+    """Why the model cannot be asked this, or "": the first item whose prompt and answer are longer than its context."""
+    for item, prompt in zip(cell.items, _prompts(cell), strict=True):
+        if cell.mode == LIKELIHOOD:
+            texts = (before + after for before, after in _choices(cell, item))
+            needed = max(len(subject.tokenizer.encode_text(text)) for text in texts)
+        else:
+            needed = tokens_needed(subject, prompt, cell.max_tokens)
+        if needed > subject.context:
+            return f"{item.place}: with its answer it takes {needed:,} tokens, and {subject.name} reads {subject.context:,}"
+    return ""
+
+
+def answered(cell: Cell, subject: Subject, told: Told) -> list[Example]:
+    """One example for each item; `told` is given the number of items that were answered meanwhile."""
+    if cell.mode == LIKELIHOOD:
+        return _chosen(cell, subject, told)
+    samples = cell.samples or 1
+    prompts = [prompt for prompt in _prompts(cell) for _ in range(samples)]
+    config = SamplingConfig(max_tokens=cell.max_tokens, temperature=TEMPERATURE if cell.samples else 0.0)
+    done = complete(subject, prompts, config, seed=cell.seed, keys=range(len(prompts)), told=told)
+    groups = (done[start : start + samples] for start in range(0, len(done), samples))
+    judged = _voted if cell.samples else _single
+    return [judged(cell, item, some) for item, some in zip(cell.items, groups, strict=True)]
+
+
+def _prompts(cell: Cell) -> Iterator[Prompt]:
+    ask = partial(prompt_of, examples=cell.examples, template=cell.template, cot=cell.reasons)
+    return (ask(item, answer_type=cell.benchmark.answer_type) for item in cell.items)
+
+
+def _choices(cell: Cell, item: Item) -> list[tuple[str, str]]:
+    return choices_of(item, cell.examples, cell.template, cell.benchmark.likelihood)
+
+
+def _chosen(cell: Cell, subject: Subject, told: Told) -> list[Example]:
+    """The option of the highest likelihood; nothing is written, so nothing can be unparsed."""
+    pairs = [pair for item in cell.items for pair in _choices(cell, item)]
+    scored = iter(score_continuations(subject.model, subject.tokenizer, pairs))
+    told(len(cell.items))
+    return [_by_likelihood(cell, item, [next(scored).nats for _ in item.options]) for item in cell.items]
+
+
+def _by_likelihood(cell: Cell, item: Item, nats: Sequence[float]) -> Example:
+    """acc and acc_norm of lm-evaluation-harness; where several options may be right, the share of probability on them."""
+    best = chosen(nats)
+    scores = {"acc": float(best in item.right)}
+    if cell.benchmark.likelihood == "texts":
+        scores["acc_norm"] = float(chosen_by_characters(nats, item.options) in item.right)
+    if cell.benchmark.answer_type == "text" and cell.benchmark.origin == "truthfulqa_mc2":
+        scores = {"mc2": share_on(nats, item.right)}
+    (context, _), *_ = _choices(cell, item)
+    return {
+        **_about(cell, item), "prompt": context, "completion": item.options[best], "extracted": item.options[best],
+        "gold": item.options[item.right[0]], "verdict": RIGHT if best in item.right else WRONG,
+        "reason": "log-likelihoods " + ", ".join(f"{each:.2f}" for each in nats), "scores": scores,
+    }  # fmt: skip
+
+
+def share_on(nats: Sequence[float], right: Sequence[int]) -> float:
+    """How much of the options' probability lies on the right ones: MC2 of TruthfulQA (Lin et al. 2022)."""
+    highest = max(nats)
+    weights = [math.exp(each - highest) for each in nats]
+    return sum(weights[place] for place in right) / sum(weights)
+
+
+def _single(cell: Cell, item: Item, completed: Sequence[Completed]) -> Example:
+    (each,) = completed
+    decision = _decision(cell, item, each)
+    return _example(cell, item, each.text, decision.extracted, decision.verdict, decision.rule)
+
+
+def _voted(cell: Cell, item: Item, completed: Sequence[Completed]) -> Example:
+    """Self-consistency: the answer of most samples (Wang et al. 2022); samples without one have no vote."""
+    kind = cell.benchmark.answer_type
+    found = [_decision(cell, item, each).extracted for each in completed]
+    said = majority(comparable(each, kind) for each in found if each)
+    verdict = UNPARSED if said is None else RIGHT if is_right(said, item.golds, kind) else WRONG
+    votes = sum(each is not None and comparable(each, kind) == said for each in found)
+    text = "\n---\n".join(each.text for each in completed)
+    return _example(cell, item, text, said, verdict, f"{votes} of {len(found)} samples")
+
+
+def _decision(cell: Cell, item: Item, completed: Completed) -> Decision:
+    """As a recorded completion is judged, so that a replay comes to the same."""
+    benchmark = cell.benchmark
+    return decide(
+        Completion(
+            line=0, benchmark=benchmark.name, answer_type=benchmark.answer_type, letters=item.letters,
+            choices=item.options, mode=benchmark.rule, question=None, continues=False, completion=completed.answer,
+            # Kojima's rules take any capital for a choice; without a number of shots only what is meant as one counts
+            shots=None if benchmark.answer_type == "choice" else cell.shots, golds=item.golds,
+        )
+    )  # fmt: skip
+
+
+def _example(cell: Cell, item: Item, completion: str, extracted: str | None, verdict: str, reason: str) -> Example:
+    kind = cell.benchmark.answer_type
+    prompt = prompt_of(item, cell.examples, cell.template, kind, cot=cell.reasons)
+    scores = {"exact_match": float(verdict == RIGHT)}
+    scores |= {metric: score(extracted or "", item.golds) for metric, score in SCORES.get(kind, {}).items()}
+    return {
+        **_about(cell, item), "prompt": prompt.text, "completion": completion, "extracted": extracted,
+        "gold": item.golds[0] if len(item.golds) == 1 else item.golds, "verdict": verdict, "reason": reason,
+        "scores": scores,
+    }  # fmt: skip
+
+
+def _about(cell: Cell, item: Item) -> Example:
+    return {"benchmark": cell.benchmark.name, "shots": cell.shots, "mode": cell.mode, "id": item.id}

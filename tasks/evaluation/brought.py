@@ -1,0 +1,154 @@
+"""`--data`: files of published benchmarks -> items to ask and examples to show, their format recognised and told."""
+
+import csv
+import re
+import string
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tasks.conversations.conversation import BadRow
+from tasks.conversations.fields import fields_of
+from tasks.conversations.opening import Opened, opened
+from tasks.corpus.sources import Refusal
+from tasks.evaluation.benchmark import Benchmark, Item, benchmarks
+from tasks.evaluation.golds import golds_of
+from tasks.evaluation.published import COLUMNS, FORMATS, Published, Raw
+
+LOOKED_AT = 20  # rows, to recognise a format by
+TRAIN = (
+    "train",
+    "dev",
+)  # what such a file's name says: examples are shown of it, and it is asked only for want of others
+SPLITS = ("train", "dev", "valid", "validation", "val", "test")
+COLLECTIONS = ("bbh", "instruction_induction", "natural_instructions")
+
+
+@dataclass(kw_only=True)
+class Brought:
+    """A benchmark's items by the part of the data that their file is."""
+
+    benchmark: Benchmark
+    train: list[Item] = field(default_factory=list)
+    test: list[Item] = field(default_factory=list)
+    empty: int = 0  # the published NSMC has some
+
+
+def brought(paths: Sequence[Path]) -> list[Brought]:
+    """Each benchmark of all files; ValueError in a sentence for a file that is none, that is empty, or a broken row."""
+    found: dict[str, Brought] = {}
+    for path in paths:
+        before = sum(len(each.train) + len(each.test) for each in found.values())
+        for file in opened(path, COLUMNS):
+            if isinstance(file, Refusal):
+                if path.is_file():
+                    raise ValueError(f"{path}: {file.reason}; name a file of a benchmark as it was published")
+                continue  # a README beside the data
+            for benchmark, items in _read(file, path):
+                own = found.setdefault(benchmark.name, Brought(benchmark=benchmark))
+                own.empty += sum(not _says(item) for item in items)
+                (own.train if _part(file.name) in TRAIN else own.test).extend(filter(_says, items))
+        if sum(len(each.train) + len(each.test) for each in found.values()) == before:
+            raise ValueError(f"{path}: there is no question in it; name a file of a benchmark as it was published")
+    return list(found.values())
+
+
+def _read(file: Opened, path: Path) -> Iterator[tuple[Benchmark, list[Item]]]:
+    rows = list(_rows(file))
+    where = str(path) if path.is_file() else f"{path}: {file.name}"
+    if not rows:
+        return
+    for format in _formats(rows, where, alone=path.is_file()):
+        benchmark = _named(benchmarks()[format.name], file.name)
+        items = [
+            _item(benchmark, f"{where}, {place}" if place else where, f"{_plain(file.name)}/{number}", raw)
+            for number, (place, raw) in enumerate(_raws(format, rows, where), start=1)
+        ]
+        yield benchmark, items
+
+
+def _rows(file: Opened) -> Iterator[tuple[str, Any]]:
+    """A table without a header is read again as CSV is quoted: a question of MMLU may hold commas and line breaks."""
+    first = next(file.rows, None)
+    if first is None:
+        return
+    if isinstance(first[1], list) and file.name.endswith(".csv"):
+        with file.path.open(encoding="utf-8", newline="") as stream:
+            yield from ((f"row {number}", row) for number, row in enumerate(csv.reader(stream), start=1))
+        return
+    yield first
+    yield from file.rows
+
+
+def _formats(rows: Sequence[tuple[str, Any]], where: str, *, alone: bool) -> list[Published]:
+    """Those that most of the first rows fit: one, or the two of TruthfulQA. In a folder what is no benchmark is passed."""
+    looked_at = [row for _, row in rows[:LOOKED_AT] if not isinstance(row, Refusal)]
+    fitting = [each for each in FORMATS if looked_at and 2 * sum(map(each.fits, looked_at)) > len(looked_at)]
+    if fitting:
+        return [each for each in fitting if each.name.split("_")[0] == fitting[0].name.split("_")[0]]
+    if not alone:
+        return []
+    if not looked_at:
+        place, refusal = rows[0]
+        raise ValueError(f"{where}, {place}: {refusal.reason}; mend it, or write one JSON object a line")
+    seen = ", ".join(map(str, fields_of(looked_at[0]))) if isinstance(looked_at[0], dict) else "lines without names"
+    known = ", ".join(dict.fromkeys(each.name for each in FORMATS))
+    raise ValueError(
+        f"{where}: no published benchmark has {seen[:200]}; give one of {known} with the fields it came with"
+    )
+
+
+def _raws(format: Published, rows: Sequence[tuple[str, Any]], where: str) -> Iterator[tuple[str, Raw]]:
+    for place, row in rows:
+        if isinstance(row, Refusal):
+            raise ValueError(f"{where}, {place}: {row.reason}; mend it or take it out")
+        inside = ""
+        try:
+            for inside, raw in format.items(row):
+                at = ", ".join(part for part in (place, inside) if part)
+                yield at, raw
+        except BadRow as bad:
+            raise ValueError(f"{where}, {place}: {bad.reason}; mend it or take it out") from None
+        except KeyError as error:
+            raise ValueError(
+                f"{where}, {place}: a {format.name} needs the field {error}; mend it or take it out"
+            ) from None
+        except (TypeError, ValueError, IndexError, AttributeError) as error:
+            raise ValueError(f"{where}, {place}: as a {format.name}: {error}; mend it or take it out") from None
+
+
+def _says(item: Item) -> bool:
+    return bool(item.slots["text"].strip())
+
+
+def _named(benchmark: Benchmark, file: str) -> Benchmark:
+    """A collection's task has the name of its file."""
+    return replace(benchmark, name=f"{benchmark.name}/{_plain(file)}") if benchmark.name in COLLECTIONS else benchmark
+
+
+def _plain(file: str) -> str:
+    """ "annotations/execute.antonyms.json" -> antonyms, "task073_x.test.json.gz" -> task073_x, "data.jsonl" -> data"""
+    parts = PurePosixPath(file).name.split(".")
+    kept = [part for part in parts if part not in (*SPLITS, "execute", "induce", "json", "jsonl", "gz")]
+    return kept[0] if kept else parts[0]
+
+
+def _part(file: str) -> str:
+    """ "train", "dev" or "test", as the file's own name or its folder says; "" where neither does."""
+    words = re.split(r"[^a-z]+", file.lower())
+    return next((word for word in words if word in SPLITS), "")
+
+
+def _item(benchmark: Benchmark, place: str, id: str, raw: Raw) -> Item:
+    slots = {name: str(value) for name, value in raw.slots.items()}
+    try:
+        letters = string.ascii_uppercase[: len(raw.options)]
+        golds = golds_of(raw.answer, benchmark.answer_type, letters, ())
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+    shown = f"({golds[0]})" if benchmark.answer_type == "choice" else golds[0]
+    return Item(
+        id=id, place=place, slots=slots, shown=shown, golds=golds, options=raw.options,
+        right=raw.right, rationale=raw.rationale,
+    )  # fmt: skip

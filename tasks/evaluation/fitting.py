@@ -1,0 +1,19 @@
+"""How many tokens a prompt and its answer take of what a model reads; torch is not needed to know."""
+
+from tasks.evaluation.prompts import Prompt
+from tasks.evaluation.subject import Subject
+
+CLOSING_TOKENS = 16  # of an answer that is asked for after a rationale
+
+
+def prompt_ids(subject: Subject, prompt: Prompt) -> list[int]:
+    tokenizer = subject.tokenizer
+    if subject.talks:
+        return tokenizer.encode_prompt(prompt.turns)
+    return [*tokenizer.opening_ids, *tokenizer.encode_text(prompt.text)]
+
+
+def tokens_needed(subject: Subject, prompt: Prompt, max_tokens: int) -> int:
+    """Those of a prompt and the longest answer to it."""
+    closing = len(subject.tokenizer.encode_text(prompt.closing)) + CLOSING_TOKENS if prompt.closing else 0
+    return len(prompt_ids(subject, prompt)) + max_tokens + closing

@@ -1,0 +1,17 @@
+"""The suites of `espalier evaluate MODEL --suite S` by name."""
+
+import difflib
+from collections.abc import Mapping
+
+from tasks.evaluation import prompting
+from tasks.evaluation.suite import Suite
+
+SUITES: Mapping[str, Suite] = {"prompting": prompting.run}
+
+
+def suite_named(name: str) -> Suite:
+    if name not in SUITES:
+        near = difflib.get_close_matches(name, SUITES, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ";"
+        raise ValueError(f"--suite {name}: there is no such suite{meant} Give one of {', '.join(SUITES)}")
+    return SUITES[name]
