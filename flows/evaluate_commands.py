@@ -58,8 +58,7 @@ def evaluate(model: str, suite: str, asked: dict[str, Any], *, as_json: bool) ->
 
     from flows.evaluate_tables import evaluation_report
 
-    console = Console(file=sys.stdout, highlight=False)
-    console.print(evaluation_report(document, width=console.width))
+    Console(file=sys.stdout, highlight=False).print(evaluation_report(document))
     return 0
 
 

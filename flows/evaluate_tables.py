@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -13,12 +12,13 @@ from flows.tables import plain, plain_table
 Row = Mapping[str, Any]
 MAIN = ("exact_match", "acc", "acc_norm", "mc2")  # the figures of the matrix
 FEW = "few-shot"
-RANGES = {"order_range": "order", "template_range": "wording"}
+MODE_CELLS = len("  acc_norm")
+FIGURE_CELLS = len("0.54 .40–.67 ?.16")
+RANGES = {"order_range": "orders", "template_range": "wordings"}
 
 
-def evaluation_report(document: Mapping[str, Any], *, width: int = 80) -> RenderableType:
+def evaluation_report(document: Mapping[str, Any]) -> RenderableType:
     """The matrix first, then what order and wording change; below it what is counted."""
-    del width
     rows = document["rows"]
     model = document["model"]
     parts: list[RenderableType] = [Text(f"{plain(model['name'])}, suite {document['suite']}", style="bold")]
@@ -30,24 +30,36 @@ def evaluation_report(document: Mapping[str, Any], *, width: int = 80) -> Render
     return Group(*parts, Text(counted, style="dim"), Text(f"identity {document['identity'][:16]}", style="dim"))
 
 
-def _matrix(rows: Sequence[Row]) -> Table:
-    """A line for each benchmark and mode, a column for each number of examples; three columns fit in 80 cells."""
+def _matrix(rows: Sequence[Row]) -> RenderableType:
+    """Under each benchmark a line a mode, a column each number of examples; three columns fit in 80 cells."""
     lines: dict[str, dict[str, dict[int, Row]]] = {}
     for row in rows:
         mode = row["mode"] if row["mode"] != "likelihood" else row["metric"]
         lines.setdefault(row["benchmark"], {}).setdefault(mode, {}).setdefault(row["shots"], row)
     columns = _columns(rows)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", highlight=False)
-    for heading in ("benchmark", *columns):
-        table.add_column(heading, no_wrap=True)
+    parts: list[RenderableType] = [Text(), _aligned([["", *columns]], "dim")]
     for benchmark, modes in lines.items():
         most = max(shots for found in modes.values() for shots in found)
-        shown = Text(f" few = {most}" if FEW in columns and most > 1 else "", style="dim")
-        table.add_row(Text.assemble((plain(benchmark), "bold"), shown))
-        for mode, found in modes.items():
-            by_column = {(FEW if FEW in columns and shots > 1 else _column(shots)): row for shots, row in found.items()}
-            table.add_row(f"  {mode}", *(_figure(by_column.get(each)) for each in columns))
-    return table
+        few = f"  few: {most}" if FEW in columns and most > 1 else ""
+        parts.append(Text.assemble((plain(benchmark), "bold"), (few, "dim")))
+        parts.append(_aligned([[f"  {mode}", *_by_column(found, columns)] for mode, found in modes.items()]))
+    return Group(*parts, Text())
+
+
+def _aligned(lines: Sequence[Sequence[str | Text]], style: str = "") -> Table:
+    """Lines whose columns stand below those of other such tables: names between them may be of any length."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(width=MODE_CELLS, style=style)
+    for _ in lines[0][1:]:
+        grid.add_column(width=FIGURE_CELLS, style=style)
+    for line in lines:
+        grid.add_row(*line)
+    return grid
+
+
+def _by_column(found: Mapping[int, Row], columns: Sequence[str]) -> list[Text]:
+    placed = {(FEW if FEW in columns and shots > 1 else _column(shots)): row for shots, row in found.items()}
+    return [_figure(placed.get(each)) for each in columns]
 
 
 def _columns(rows: Sequence[Row]) -> list[str]:
@@ -80,11 +92,21 @@ def _short(number: float) -> str:
 
 
 def _ranges(rows: Sequence[Row]) -> Table:
-    table = plain_table("benchmark", "best minus worst")
-    for heading in ("ways", "range", "95 % interval"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    """A line for each benchmark: how much the order of the examples changes, how much the wording."""
+    lines: dict[tuple[str, int, str], dict[str, Row]] = {}
     for row in rows:
-        what = f"{RANGES[row['metric']]}, {row['shots']}-shot {row['mode']}"
-        interval = f"{row['low']:.2f} to {row['high']:.2f}"
-        table.add_row(plain(row["benchmark"]), what, str(row["ways"]), f"{row['value']:.2f}", interval)
+        lines.setdefault((row["benchmark"], row["shots"], row["mode"]), {})[row["metric"]] = row
+    table = plain_table("best minus worst", "asked")
+    for heading in RANGES.values():
+        table.add_column(heading, no_wrap=True)
+    for (benchmark, shots, mode), found in lines.items():
+        table.add_row(plain(benchmark), f"{shots}-shot {mode}", *(_range(found.get(each)) for each in RANGES))
     return table
+
+
+def _range(row: Row | None) -> Text:
+    """0.32 .20–.46 of 3"""
+    if row is None:
+        return Text("–", style="dim")
+    interval = f"{_short(row['low'])}–{_short(row['high'])}"
+    return Text.assemble(f"{row['value']:.2f} ", (f"{interval} of {row['ways']}", "dim"))

@@ -1,20 +1,19 @@
 """The answers of a model to a cell of the matrix, each judged: prompt, completion, what was found in it, verdict."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from models.sampling import SamplingConfig
 from tasks.evaluation.benchmark import Item
+from tasks.evaluation.cell_prompts import choices_in, prompts_of
 from tasks.evaluation.cells import LIKELIHOOD, TEMPERATURE, Cell
 from tasks.evaluation.choices import chosen, chosen_by_characters
 from tasks.evaluation.completing import Completed, complete
 from tasks.evaluation.completions import Completion
-from tasks.evaluation.fitting import tokens_needed
+from tasks.evaluation.fitting import prompt_as_asked
 from tasks.evaluation.golds import comparable, is_right
 from tasks.evaluation.likelihood import score_continuations
-from tasks.evaluation.prompts import Prompt, choices_of, prompt_of
 from tasks.evaluation.repeats import majority
 from tasks.evaluation.replay import RIGHT, UNPARSED, WRONG, Decision, decide
 from tasks.evaluation.replay_rows import SCORES
@@ -24,44 +23,25 @@ Told = Callable[[int], None]
 Example = dict[str, Any]
 
 
-def too_long(cell: Cell, subject: Subject) -> str:
-    """Why the model cannot be asked this, or "": the first item whose prompt and answer are longer than its context."""
-    for item, prompt in zip(cell.items, _prompts(cell), strict=True):
-        if cell.mode == LIKELIHOOD:
-            texts = (before + after for before, after in _choices(cell, item))
-            needed = max(len(subject.tokenizer.encode_text(text)) for text in texts)
-        else:
-            needed = tokens_needed(subject, prompt, cell.max_tokens)
-        if needed > subject.context:
-            return f"{item.place}: with its answer it takes {needed:,} tokens, and {subject.name} reads {subject.context:,}"
-    return ""
-
-
 def answered(cell: Cell, subject: Subject, told: Told) -> list[Example]:
     """One example for each item; `told` is given the number of items that were answered meanwhile."""
     if cell.mode == LIKELIHOOD:
         return _chosen(cell, subject, told)
     samples = cell.samples or 1
-    prompts = [prompt for prompt in _prompts(cell) for _ in range(samples)]
+    prompts = [prompt for prompt in prompts_of(cell) for _ in range(samples)]
     config = SamplingConfig(max_tokens=cell.max_tokens, temperature=TEMPERATURE if cell.samples else 0.0)
     done = complete(subject, prompts, config, seed=cell.seed, keys=range(len(prompts)), told=told)
     groups = (done[start : start + samples] for start in range(0, len(done), samples))
     judged = _voted if cell.samples else _single
-    return [judged(cell, item, some) for item, some in zip(cell.items, groups, strict=True)]
-
-
-def _prompts(cell: Cell) -> Iterator[Prompt]:
-    ask = partial(prompt_of, examples=cell.examples, template=cell.template, cot=cell.reasons)
-    return (ask(item, answer_type=cell.benchmark.answer_type) for item in cell.items)
-
-
-def _choices(cell: Cell, item: Item) -> list[tuple[str, str]]:
-    return choices_of(item, cell.examples, cell.template, cell.benchmark.likelihood)
+    said = (prompt_as_asked(subject, prompt) for prompt in prompts[::samples])
+    return [
+        judged(cell, item, some) | {"prompt": text} for item, some, text in zip(cell.items, groups, said, strict=True)
+    ]
 
 
 def _chosen(cell: Cell, subject: Subject, told: Told) -> list[Example]:
     """The option of the highest likelihood; nothing is written, so nothing can be unparsed."""
-    pairs = [pair for item in cell.items for pair in _choices(cell, item)]
+    pairs = [pair for item in cell.items for pair in choices_in(cell, item)]
     scored = iter(score_continuations(subject.model, subject.tokenizer, pairs))
     told(len(cell.items))
     return [_by_likelihood(cell, item, [next(scored).nats for _ in item.options]) for item in cell.items]
@@ -75,7 +55,7 @@ def _by_likelihood(cell: Cell, item: Item, nats: Sequence[float]) -> Example:
         scores["acc_norm"] = float(chosen_by_characters(nats, item.options) in item.right)
     if cell.benchmark.answer_type == "text" and cell.benchmark.origin == "truthfulqa_mc2":
         scores = {"mc2": share_on(nats, item.right)}
-    (context, _), *_ = _choices(cell, item)
+    (context, _), *_ = choices_in(cell, item)
     return {
         **_about(cell, item), "prompt": context, "completion": item.options[best], "extracted": item.options[best],
         "gold": item.options[item.right[0]], "verdict": RIGHT if best in item.right else WRONG,
@@ -122,11 +102,10 @@ def _decision(cell: Cell, item: Item, completed: Completed) -> Decision:
 
 def _example(cell: Cell, item: Item, completion: str, extracted: str | None, verdict: str, reason: str) -> Example:
     kind = cell.benchmark.answer_type
-    prompt = prompt_of(item, cell.examples, cell.template, kind, cot=cell.reasons)
     scores = {"exact_match": float(verdict == RIGHT)}
     scores |= {metric: score(extracted or "", item.golds) for metric, score in SCORES.get(kind, {}).items()}
     return {
-        **_about(cell, item), "prompt": prompt.text, "completion": completion, "extracted": extracted,
+        **_about(cell, item), "completion": completion, "extracted": extracted,
         "gold": item.golds[0] if len(item.golds) == 1 else item.golds, "verdict": verdict, "reason": reason,
         "scores": scores,
     }  # fmt: skip

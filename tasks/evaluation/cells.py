@@ -16,9 +16,12 @@ TEMPERATURE = 0.7  # of self-consistency (Wang et al. 2022)
 PLAIN, TURNS = "Q: and A: in plain text", "turns of the model's chat template"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Cell:
-    """`examples` in the order in which they are shown; `samples` 0 is one greedy answer."""
+    """`examples` in the order in which they are shown; `samples` 0 is one greedy answer.
+
+    Two cells are the same one where `identity_of` them is.
+    """
 
     benchmark: Benchmark
     items: tuple[Item, ...]

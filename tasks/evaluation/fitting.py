@@ -13,6 +13,13 @@ def prompt_ids(subject: Subject, prompt: Prompt) -> list[int]:
     return [*tokenizer.opening_ids, *tokenizer.encode_text(prompt.text)]
 
 
+def prompt_as_asked(subject: Subject, prompt: Prompt) -> str:
+    """What a person reads of it: with the special tokens of the turns, where it was asked in turns."""
+    if not subject.talks:
+        return prompt.text
+    return subject.tokenizer.decode(prompt_ids(subject, prompt), skip_special_tokens=False)
+
+
 def tokens_needed(subject: Subject, prompt: Prompt, max_tokens: int) -> int:
     """Those of a prompt and the longest answer to it."""
     closing = len(subject.tokenizer.encode_text(prompt.closing)) + CLOSING_TOKENS if prompt.closing else 0

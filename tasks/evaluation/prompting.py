@@ -3,19 +3,15 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
 
 from tasks.artifacts import digest_of
 from tasks.evaluation.asking import Asked, ask_all
-from tasks.evaluation.benchmark import Benchmark, Item, benchmarks, fixed_examples
-from tasks.evaluation.brought import Brought, brought
-from tasks.evaluation.cells import CONSISTENT, COT, DIRECT, LIKELIHOOD, Cell, identity_of, rows_of
-from tasks.evaluation.fitting import tokens_needed
+from tasks.evaluation.benchmark import Item
+from tasks.evaluation.cells import CONSISTENT, COT, DIRECT, LIKELIHOOD, Cell, rows_of
 from tasks.evaluation.intervals import range_interval
 from tasks.evaluation.kept_cells import Cells
-from tasks.evaluation.made_items import made_items
-from tasks.evaluation.prompts import prompt_of
+from tasks.evaluation.questions import Questions, most_tokens, questions_of
 from tasks.evaluation.replay import UNPARSED
 from tasks.evaluation.subject import Subject
 from tasks.evaluation.suite import Outcome, Progress, Request
@@ -24,17 +20,6 @@ ORDERS = 4  # in which the same examples are shown
 ORDER_RANGE, TEMPLATE_RANGE = "order_range", "template_range"
 
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Questions:
-    """A benchmark's items, and the examples from which as many as wanted are shown before each."""
-
-    benchmark: Benchmark
-    items: tuple[Item, ...]
-    examples: tuple[Item, ...]
-    shots: tuple[int, ...]
-    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,79 +38,23 @@ class Plan:
 
 def run(subject: Subject, request: Request, cells: Cells, progress: Progress) -> Outcome:
     """Every cell asked once, or found among those that were asked before."""
-    questions = questions_of(request, subject)
+    questions, notes = questions_of(request, subject)
     plans = [plan_of(each, request, subject.context) for each in questions]
     wanted = [cell for plan in plans for cell in plan.cells]
-    asked = ask_all(wanted, subject, cells, progress, strict=bool(request.shots))
+    asked = ask_all(wanted, subject, cells, progress, strict=bool(request.shots) and not request.skip_long)
     rows: list[Row] = []
     examples = []
     for plan in plans:
         for cell in plan.matrix:
             if found := asked.of(cell):
-                rows += rows_of(cell, identity_of(cell, subject), found)
+                rows += rows_of(cell, asked.identity(cell), found)
                 examples += found
-        rows += [_range_row(metric, ways, asked) for metric, ways in plan.ranges.items() if all(map(asked.of, ways))]
+        whole = [(metric, ways) for metric, ways in plan.ranges.items() if all(map(asked.of, ways))]
+        rows += [_range_row(metric, ways, asked) for metric, ways in whole]
     return Outcome(
         rows=rows, examples=examples, cells=len(asked.answers), reused=asked.reused,
-        notes=tuple(note for note in (*(each.note for each in questions), asked.note) if note),
+        notes=tuple(note for note in (*notes, asked.note) if note),
     )  # fmt: skip
-
-
-def questions_of(request: Request, subject: Subject) -> list[Questions]:
-    """The user's own files, or else all that is made here."""
-    if request.data:
-        return [_brought(each, request, subject) for each in brought(request.data)]
-    return [_made(each, request) for each in benchmarks().values() if each.source == "maker"]
-
-
-def _made(benchmark: Benchmark, request: Request) -> Questions:
-    shots = request.shots or benchmark.shots
-    items = made_items(benchmark, request.limit, request.seed)
-    examples = made_items(benchmark, max(shots), request.seed, part="examples", without=items)
-    return Questions(benchmark=benchmark, items=tuple(items), examples=tuple(examples), shots=shots)
-
-
-def _brought(found: Brought, request: Request, subject: Subject) -> Questions:
-    """Examples are the published ones, or come out of a file for training; else they are taken out of what is asked."""
-    benchmark = found.benchmark
-    shots = request.shots or benchmark.shots
-    chance = random.Random(f"{benchmark.name}/{request.seed}")
-    items = chance.sample(found.test or found.train, len(found.test or found.train))
-    if benchmark.examples:
-        examples = list(fixed_examples(benchmark))
-    elif found.test and found.train:
-        examples = chance.sample(found.train, min(max(shots), len(found.train)))
-    else:
-        examples, items = items[: max(shots)], items[max(shots) :]
-    shown = {each.question for each in examples}
-    rest = [each for each in items if each.question not in shown]
-    asked = list(islice(_readable(rest, benchmark, subject) if request.skip_long else rest, request.limit))
-    if len(examples) < max(shots) or not asked:
-        raise ValueError(
-            f"{benchmark.name}: {len(examples)} examples and {len(asked)} questions are there for --shots {max(shots)}; "
-            "give fewer shots or more data"
-        )
-    return Questions(benchmark=benchmark, items=tuple(asked), examples=tuple(examples), shots=shots, note=_told(found))
-
-
-def _readable(items: Sequence[Item], benchmark: Benchmark, subject: Subject) -> Iterator[Item]:
-    """Those that leave the model room for an answer where nothing else is shown."""
-    most = _most_tokens(benchmark, DIRECT, subject.context)
-    for item in items:
-        prompt = prompt_of(item, (), benchmark.templates[0], benchmark.answer_type, cot=False)
-        if tokens_needed(subject, prompt, most) <= subject.context:
-            yield item
-
-
-def _most_tokens(benchmark: Benchmark, mode: str, context: int) -> int:
-    """A model of a short context gets half of it for an answer; the identity of a figure says how many tokens it was."""
-    return min(benchmark.max_tokens[mode], context // 2)
-
-
-def _told(found: Brought) -> str:
-    count = len(found.train) + len(found.test)
-    empty = f", {found.empty} without a question passed over" if found.empty else ""
-    return f"{found.benchmark.name}: {count:,} questions read as {found.benchmark.origin}{empty}"
 
 
 def plan_of(questions: Questions, request: Request, context: int) -> Plan:
@@ -143,11 +72,11 @@ def _modes(questions: Questions, shots: int, request: Request, context: int) -> 
     direct = Cell(
         benchmark=questions.benchmark, items=questions.items, examples=questions.examples[:shots],
         template=questions.benchmark.templates[0], mode=DIRECT,
-        max_tokens=_most_tokens(questions.benchmark, DIRECT, context),
+        max_tokens=most_tokens(questions.benchmark, DIRECT, context),
     )  # fmt: skip
     yield direct
     if all(each.rationale for each in direct.examples):
-        thinking = replace(direct, mode=COT, max_tokens=_most_tokens(questions.benchmark, COT, context))
+        thinking = replace(direct, mode=COT, max_tokens=most_tokens(questions.benchmark, COT, context))
         yield thinking
         if request.samples > 1:
             mode = f"{CONSISTENT}{request.samples}"
@@ -170,10 +99,10 @@ def orders(examples: Sequence[Item], seed: int) -> list[tuple[Item, ...]]:
 
 def _range_row(metric: str, ways: Sequence[Cell], asked: Asked) -> Row:
     """The best way to ask minus the worst, of exact match; `ways` says how many there were."""
-    answers = [asked.answers[asked.key(each)] for each in ways]
+    answers = [asked.of(each) or [] for each in ways]
     found = range_interval([[each["scores"]["exact_match"] for each in some] for some in answers])
     unparsed = max(sum(each["verdict"] == UNPARSED for each in some) for some in answers)
-    identities = [identity_of(each, asked.subject) for each in ways]
+    identities = [asked.identity(each) for each in ways]
     varied = "shots" if metric == ORDER_RANGE else "template"
     return {
         "benchmark": ways[0].benchmark.name, "shots": ways[0].shots, "mode": DIRECT, "metric": metric,

@@ -165,7 +165,8 @@ def _mmlu(row: Mapping[str, Any]) -> Raw:
 def _mmlu_cells(row: Row) -> Iterator[tuple[str, Raw]]:
     """A line of the published files, which have no header: question, four options, letter."""
     text, *options, letter = row
-    yield "", _choice(text, options, *lettered(options, letter))
+    (place,) = lettered(options, letter)
+    yield "", _choice(text, options, place)
 
 
 def _truthful(targets: str) -> Callable[[Mapping[str, Any]], Raw]:

@@ -1,0 +1,197 @@
+"""The prompting suite on small models: what is asked, what is kept, what changes an identity, and what is refused."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.catalogue import save_model
+from models.llama import LlamaShape
+from models.tokenizers.chat import ChatTokenizer
+from tasks.evaluation import documents
+from tasks.evaluation.asked import answered, share_on
+from tasks.evaluation.benchmark import benchmarks
+from tasks.evaluation.cells import Cell, identity_of, rows_of
+from tasks.evaluation.intervals import range_interval
+from tasks.evaluation.kept_cells import Cells
+from tasks.evaluation.made_items import made_items
+from tasks.evaluation.prompting import run
+from tasks.evaluation.subject import Subject, subject_in
+from tasks.evaluation.suite import Outcome, Request
+from tests.decoders import small_decoder
+
+SHAPE = LlamaShape(layers=1, width=16, heads=2, kv_heads=2, feed_forward=16, context=640)
+Saved = Callable[..., Subject]
+ARITHMETIC = benchmarks()["arithmetic"]
+WORDS = [{"document": word, "label": len(word) % 2} for word in ("fine", "bad", "good", "so", "well", "odd", "dull")]
+
+
+@pytest.fixture
+def saved(tmp_path: Path, tokenizer: ChatTokenizer) -> Saved:
+    """saved(seed) -> a small model in a folder of its own, as one from anywhere: it has a chat template."""
+
+    def make(seed: int = 0, context: int = 640) -> Subject:
+        folder = tmp_path / f"model-{seed}-{context}"
+        save_model(folder, small_decoder(tokenizer, seed, shape=replace(SHAPE, context=context)), tokenizer)
+        return subject_in(folder)
+
+    return make
+
+
+@pytest.fixture
+def reviews(tmp_path: Path) -> Path:
+    path = tmp_path / "reviews.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in WORDS), encoding="utf-8")
+    return path
+
+
+def asked(subject: Subject, cells: Path, **of: Any) -> Outcome:
+    return run(subject, Request(**{"limit": 2, "samples": 2, **of}), Cells(cells), lambda *_: None)
+
+
+def cell(**changed: Any) -> Cell:
+    items = made_items(ARITHMETIC, 3, seed=0)
+    examples = tuple(made_items(ARITHMETIC, 2, seed=0, part="examples", without=items))
+    of = {"benchmark": ARITHMETIC, "items": tuple(items), "examples": examples, "template": "{text}?", "mode": "cot"}
+    return Cell(**{**of, "max_tokens": 8, **changed})
+
+
+def test_every_cell_has_rows_and_examples_and_a_second_time_nothing_is_asked(
+    saved: Saved, reviews: Path, tmp_path: Path
+) -> None:
+    first = asked(saved(), tmp_path / "cells", data=(reviews,), shots=(0, 2))
+    keys = [(row["shots"], row["mode"], row["metric"]) for row in first.rows]
+    likelihoods = [(shots, "likelihood", metric) for shots in (0, 2) for metric in ("acc", "acc_norm")]
+    assert set(likelihoods) < set(keys)
+    assert {(0, "direct", "exact_match"), (0, "cot", "f1"), (0, "cot-sc2", "exact_match")} < set(keys)
+    # reviews have no rationale to show: no chain of thought after examples
+    assert not [key for key in keys if key[0] == 2 and key[1].startswith("cot")]
+    assert {"order_range", "template_range"} <= {key[2] for key in keys}
+    for row in first.rows:
+        assert row["low"] <= row["value"] <= row["high"]
+        assert row["n"] == 2
+        assert row["unparsed"] <= 2
+    assert len(first.examples) == 2 * len({key[:2] for key in keys})
+    again = asked(saved(), tmp_path / "cells", data=(reviews,), shots=(0, 2))
+    assert (first.reused, again.reused) == (0, again.cells)
+    assert (again.rows, again.examples) == (first.rows, json.loads(json.dumps(first.examples)))
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("mode", lambda: cell(mode="direct")),
+        ("task", lambda: cell(benchmark=replace(ARITHMETIC, rule="strict"))),
+        ("shots", lambda: cell(examples=cell().examples[::-1])),
+        ("shots", lambda: cell(examples=cell().examples[:1])),
+        ("template", lambda: cell(template="So, {text}?")),
+        ("decoding", lambda: cell(max_tokens=9)),
+        ("decoding", lambda: cell(samples=2)),
+        ("data", lambda: cell(items=cell().items[:2])),
+    ],
+)
+def test_each_thing_that_is_changed_changes_its_own_field_of_the_identity(
+    saved: Saved, tmp_path: Path, field: str, change: Callable[[], Cell]
+) -> None:
+    before, after = identity_of(cell(), saved()), identity_of(change(), saved())
+    assert [name for name in before if before[name] != after[name]] == [field]
+    kept = Cells(tmp_path / "cells")
+    kept.keep(before, [{"id": "x"}])
+    assert (kept.find(before), kept.find(after)) == ([{"id": "x"}], None)
+
+
+def test_another_temperature_or_seed_of_samples_and_another_model_are_other_identities(
+    saved: Saved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampled = cell(samples=2)
+    before = identity_of(sampled, saved())
+    assert before["decoding"] != identity_of(cell(samples=2, seed=1), saved())["decoding"]
+    assert before["model"] != identity_of(sampled, saved(seed=1))["model"]
+    monkeypatch.setattr("tasks.evaluation.cells.TEMPERATURE", 0.2)
+    assert before["decoding"] != identity_of(sampled, saved())["decoding"]
+
+
+def test_a_damaged_file_of_a_cell_is_as_good_as_none(tmp_path: Path) -> None:
+    kept = Cells(tmp_path)
+    kept.keep({"mode": "x"}, [{"id": "1"}])
+    (path,) = tmp_path.iterdir()
+    path.write_text(path.read_text(encoding="utf-8").replace('"x"', '"y"'), encoding="utf-8")
+    assert kept.find({"mode": "x"}) is None
+    path.write_text("{", encoding="utf-8")
+    assert kept.find({"mode": "x"}) is None
+
+
+def test_a_folder_from_anywhere_is_asked_in_the_turns_of_its_template_and_a_base_model_in_plain_text(
+    saved: Saved,
+) -> None:
+    talking = saved()
+    base = replace(talking, talks=False)
+    prompts = {each["prompt"] for each in answered(cell(), talking, lambda _: None)}
+    assert talking.talks
+    assert all(prompt.startswith("<|user|>") and prompt.endswith("<|assistant|>") for prompt in prompts)
+    assert all(each["prompt"].endswith("?\nA:") for each in answered(cell(), base, lambda _: None))
+    assert identity_of(cell(), talking)["template"] != identity_of(cell(), base)["template"]
+
+
+def test_unparsed_answers_are_counted_apart_and_count_as_not_right() -> None:
+    examples = [
+        {"verdict": verdict, "scores": {"exact_match": float(verdict == "right")}}
+        for verdict in ("right", "wrong", "unparsed", "unparsed")
+    ]
+    (row,) = rows_of(cell(), {}, examples)
+    assert (row["value"], row["n"], row["unparsed"], row["unparsed_share"]) == (0.25, 4, 2, 0.5)
+
+
+def test_a_question_longer_than_the_context_is_refused_by_its_place_or_passed_over(
+    saved: Saved, tmp_path: Path, reviews: Path
+) -> None:
+    small = saved(context=200)
+    long = tmp_path / "long.jsonl"
+    rows = [json.dumps({"document": letter * 200, "label": 1}) + "\n" for letter in "abcdefgh"]
+    long.write_text("".join(rows) + reviews.read_text(encoding="utf-8"), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"long\.jsonl, line \d: .* reads 200; add --skip-long"):
+        asked(small, tmp_path / "cells", data=(long,), limit=8, samples=0, shots=(0,))
+    found = asked(small, tmp_path / "cells", data=(long,), limit=8, samples=0, shots=(0,), skip_long=True)
+    assert {len(each["prompt"]) < 200 for each in found.examples} == {True}
+    assert {row["n"] for row in found.rows} == {len(found.examples) // len({row["mode"] for row in found.rows})}
+
+
+def test_too_many_examples_are_refused_if_asked_for_and_left_out_and_told_of_if_not(
+    saved: Saved, tmp_path: Path, reviews: Path
+) -> None:
+    small = saved(context=200)
+    with pytest.raises(ValueError, match="give fewer --shots, or add --skip-long"):
+        asked(small, tmp_path / "cells", data=(reviews,), samples=0, shots=(0, 4))
+    found = asked(small, tmp_path / "cells", data=(reviews,), samples=0)
+    assert {row["shots"] for row in found.rows} < {0, 1, 4}
+    assert "left out, too long for this model: nsmc, " in found.notes[1]
+
+
+def test_the_range_is_that_of_the_means_and_its_interval_is_of_items() -> None:
+    """Means 3/4, 1/4 and 2/4: best minus worst is 1/2."""
+    found = range_interval([[1, 1, 1, 0], [0, 0, 1, 0], [1, 0, 1, 0]])
+    assert (found.value, found.n) == (0.5, 4)
+    assert 0 <= found.low < 0.5 < found.high <= 1
+    assert range_interval([[1, 0], [1, 0]]).high == 0
+
+
+def test_the_share_of_probability_on_right_options() -> None:
+    """MC2: e^-1 and e^-2 are right, e^-3 is not: (1 + e^-1) / (1 + e^-1 + e^-2) = 0.9100."""
+    assert share_on([-1.0, -2.0, -3.0], (0, 1)) == pytest.approx(0.90997, abs=1e-5)
+
+
+def test_a_document_is_found_by_its_identity_alone(tmp_path: Path) -> None:
+    (row,) = rows_of(cell(), {"model": "m"}, [{"verdict": "right", "scores": {"exact_match": 1.0}}])
+    document = {"identity": documents.identity_of("prompting", [row]), "suite": "prompting", "rows": [row]}
+    folder = documents.write_document(tmp_path, document, [{"id": "1", "completion": "\ud800"}])
+    assert folder == tmp_path / document["identity"][:16]
+    assert documents.find_document(tmp_path, document["identity"]) == document
+    assert list(documents.read_examples(folder)) == [{"id": "1", "completion": "\ud800"}]
+    assert documents.find_document(tmp_path, document["identity"][:16] + "0" * 48) is None
+    path = folder / "document.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"m"', '"other"'), encoding="utf-8")
+    with pytest.raises(ValueError, match="its identity is not that of its rows"):
+        documents.read_document(folder)

@@ -1,0 +1,191 @@
+"""Published benchmarks by the fields of their files: a row of each as it was published, and what becomes of it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.evaluation.brought import brought
+
+QUOREF = {"Definition": ["Answer it."], "Instances": [{"input": "Who?", "output": ["Ada", "Ada L."]}]}
+CSQA = {
+    "answerKey": "B",
+    "id": "1",
+    "question": {"stem": "Where?", "choices": [{"label": "A", "text": "bank"}, {"label": "B", "text": "park"}]},
+}
+# name, rows as published, the question, the answer as an example shows it, the options and which of them are right
+ROWS: list[tuple[str, Any, str, str, tuple[str, ...], tuple[int, ...]]] = [
+    ("gsm8k", {"question": "How many?", "answer": "2+3 = <<2+3=5>>5\n#### 5"}, "How many?", "5", (), ()),
+    (
+        "svamp",
+        {"ID": "c1", "Body": "Ann has 3 pens", "Question": "How many?", "Equation": "3", "Answer": 3.0, "Type": "x"},
+        "Ann has 3 pens. How many?",
+        "3",
+        (),
+        (),
+    ),
+    (
+        "multiarith",
+        {"iIndex": 1, "sQuestion": " How many? ", "lEquations": ["X=3"], "lSolutions": [3.0]},
+        "How many?",
+        "3",
+        (),
+        (),
+    ),
+    (
+        "aqua",
+        {"question": "x?", "options": ["A)21", "B)22"], "rationale": "So 22", "correct": "B"},
+        "x?",
+        "(B)",
+        ("21", "22"),
+        (1,),
+    ),
+    ("commonsenseqa", CSQA, "Where?", "(B)", ("bank", "park"), (1,)),
+    (
+        "commonsenseqa",
+        {"id": "1", "question": "Where?", "choices": {"label": ["A", "B"], "text": ["bank", "park"]}, "answerKey": "A"},
+        "Where?",
+        "(A)",
+        ("bank", "park"),
+        (0,),
+    ),
+    (
+        "strategyqa",
+        {"qid": "1", "question": "Is it?", "answer": True, "facts": ["It is."], "decomposition": []},
+        "Is it?",
+        "yes",
+        ("yes", "no"),
+        (0,),
+    ),
+    (
+        "strategyqa",
+        {"examples": [{"input": "Is it?", "target_scores": {"Yes": 0, "No": 1}}]},
+        "Is it?",
+        "no",
+        ("yes", "no"),
+        (1,),
+    ),
+    (
+        "bbh/rows",
+        {"canary": "x", "examples": [{"input": "Q\nOptions:\n(A) x\n(B) y", "target": "(B)"}]},
+        "Q\nOptions:\n(A) x\n(B) y",
+        "(B)",
+        ("(A)", "(B)"),
+        (1,),
+    ),
+    ("bbh/rows", {"examples": [{"input": "not True is", "target": "False"}]}, "not True is", "False", (), ()),
+    (
+        "mmlu",
+        {"question": "x?", "subject": "law", "choices": ["p", "q", "r", "s"], "answer": 2},
+        "x?",
+        "(C)",
+        ("p", "q", "r", "s"),
+        (2,),
+    ),
+    ("truthfulqa_mc1", {"question": "x?", "mc1_targets": {"Yes.": 0, "No.": 1}}, "x?", "No.", ("Yes.", "No."), (1,)),
+    (
+        "truthfulqa_mc2",
+        {"question": "x?", "mc2_targets": {"choices": ["a", "b", "c"], "labels": [1, 0, 1]}},
+        "x?",
+        "a",
+        ("a", "b", "c"),
+        (0, 2),
+    ),
+    ("nsmc", {"id": 1, "document": "좋다", "label": 1}, "좋다", "positive", ("negative", "positive"), (1,)),
+    (
+        "klue_nli",
+        {"guid": "1", "premise": "p", "hypothesis": "h", "gold_label": "neutral"},
+        "p",
+        "neutral",
+        ("entailment", "neutral", "contradiction"),
+        (1,),
+    ),
+    ("natural_instructions/rows", QUOREF, "Who?", "Ada", (), ()),
+    (
+        "instruction_induction/rows",
+        {"examples": {"1": {"input": "real", "output": "nominal"}}},
+        "real",
+        "nominal",
+        (),
+        (),
+    ),
+]
+
+
+def written(folder: Path, *rows: object, name: str = "rows.jsonl") -> Path:
+    path = folder / name
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(("name", "row", "question", "shown", "options", "right"), ROWS)
+def test_a_published_row_is_recognised_by_its_fields(
+    tmp_path: Path, name: str, row: object, question: str, shown: str, options: tuple[str, ...], right: tuple[int, ...]
+) -> None:
+    (found,) = brought([written(tmp_path, row)])
+    (item,) = found.test
+    assert (found.benchmark.name, item.slots["text"], item.shown) == (name, question, shown)
+    assert (item.options, item.right) == (options, right)
+
+
+@pytest.mark.parametrize(("label", "topic"), [("정치", "정치"), (0, "IT과학"), (6, "정치")])
+def test_topics_of_klue_are_words_or_their_numbers(tmp_path: Path, label: object, topic: str) -> None:
+    (found,) = brought([written(tmp_path, {"guid": "1", "title": "t", "label": label, "url": ""})])
+    assert found.test[0].shown == topic
+
+
+def test_a_line_of_mmlu_without_a_header_may_hold_commas_and_line_breaks(tmp_path: Path) -> None:
+    path = tmp_path / "law_test.csv"
+    path.write_text('"One, or\ntwo?",a,"b, c",d,e,B\n"3?",1,2,3,4,C\n', encoding="utf-8")
+    (found,) = brought([path])
+    assert [(item.slots["text"], item.shown, item.options[1]) for item in found.test] == [
+        ("One, or\ntwo?", "(B)", "b, c"),
+        ("3?", "(C)", "2"),
+    ]
+
+
+def test_a_table_of_nsmc_is_read_and_reviews_without_a_word_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "ratings_train.txt"
+    path.write_text("id\tdocument\tlabel\n1\t굳 ㅋ\t1\n2\t\t0\n3\t별로\t0\n", encoding="utf-8")
+    (found,) = brought([path])
+    assert [(item.slots["text"], item.shown) for item in found.train] == [("굳 ㅋ", "positive"), ("별로", "negative")]
+    assert found.empty == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([], "there is no question in it"),
+        ([{"prompt": "x"}], "no published benchmark has prompt"),
+        (
+            [
+                {"question": "x?", "choices": ["p", "q"], "answer": 1},
+                {"question": "y?", "choices": ["p", "q"], "answer": 2},
+            ],
+            "line 2: as a mmlu: the answer 2 is none of its 2 options",
+        ),
+        (
+            [{"document": "x", "label": 1}, {"document": "y", "label": 7}],
+            "line 2: as a nsmc: the label 7 is none of negative, positive",
+        ),
+        (
+            [{"question": "x?", "answer": "#### 5"}, {"question": "y?"}, {"question": "z", "answer": "#### 1"}],
+            "line 2: a gsm8k needs the field 'answer'",
+        ),
+        (
+            [{"question": "x?", "answer": "#### 5"}, {"question": "y?", "answer": "#### a few"}],
+            "line 2: gold: '#### a few' is not one number",
+        ),
+    ],
+)
+def test_what_is_no_benchmark_is_refused_with_its_place(tmp_path: Path, rows: list[object], said: str) -> None:
+    with pytest.raises(ValueError, match=r"rows\.jsonl") as caught:
+        brought([written(tmp_path, *rows)])
+    assert said in str(caught.value)
+
+
+def test_every_row_of_gsm8k_is_a_question_with_a_number(test_data: Path) -> None:
+    (found,) = brought([test_data / "gsm8k"])
+    assert (found.benchmark.name, len(found.train), found.test) == ("gsm8k", 7473, [])
+    assert all(item.rationale and "<<" not in item.rationale for item in found.train)

@@ -1,0 +1,120 @@
+"""`espalier evaluate MODEL`: its document, its table at 80 columns, and its sentences."""
+
+import json
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from flows.cli import main
+from flows.evaluate_tables import evaluation_report
+from models.catalogue import save_model
+from models.llama import LlamaShape
+from models.tokenizers import bpe
+from models.tokenizers.chat import ChatTokenizer
+from tests.decoders import small_decoder
+
+SHAPE = LlamaShape(layers=1, width=16, heads=2, kv_heads=2, feed_forward=16, context=256)
+Said = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def espalier_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Said:
+    monkeypatch.setenv("ESPALIER_HOME", str(tmp_path / "home"))
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        status = main(["evaluate", *map(str, arguments)])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    tokenizer = ChatTokenizer.ours(bpe.fit([], vocabulary=261))
+    save_model(tmp_path / "model", small_decoder(tokenizer, shape=SHAPE), tokenizer)
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def reviews(tmp_path: Path) -> Path:
+    path = tmp_path / "reviews.jsonl"
+    rows = [{"document": word, "label": len(word) % 2} for word in ("fine", "bad", "good", "so", "well")]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_the_document_is_kept_and_a_second_run_says_that_it_reused_all(
+    espalier_said: Said, model: Path, reviews: Path, tmp_path: Path
+) -> None:
+    arguments = (model, "--data", reviews, "--shots", "0,1", "--samples", 0, "--limit", 2, "--json")
+    status, said, error = espalier_said(*arguments)
+    document = json.loads(said)
+    assert status == 0, error
+    assert set(document) == {"identity", "model", "suite", "rows", "made"}
+    kept = tmp_path / "home" / "evaluations" / document["identity"][:16]
+    assert json.loads((kept / "document.json").read_text(encoding="utf-8")) == document
+    assert (kept / "examples.jsonl").is_file()
+    assert "0 of 6 cells reused, 6 asked" in error
+    assert "nsmc: 5 questions read as nsmc" in error
+    _, again, error = espalier_said(*arguments)
+    assert json.loads(again) == document
+    assert "6 of 6 cells reused, 0 asked" in error
+    _, _, error = espalier_said(*arguments[:-1], "--json", "--shots", "0,2")
+    assert "3 of 7 cells reused, 4 asked" in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "give either a MODEL to ask, or --replay FILE.jsonl"),
+        (("model", "--replay", "x.jsonl"), "give either a MODEL to ask, or --replay FILE.jsonl"),
+        (("--replay", "x.jsonl", "--skip-long"), "--skip-long: is about asking a model"),
+        (("{model}", "--run-code"), "--run-code: is about the programs of a recording"),
+        (("{model}", "--suite", "promptin"), "no such suite; did you mean prompting?"),
+        (("{model}", "--shots", "0,x"), "--shots 0,x: expected numbers"),
+        (("{model}", "--limit", "0"), "--limit from 1 on"),
+        (("nowhere/at-all",), "there is no such folder"),
+        (("{model}", "--data", "{empty}"), "there is no question in it"),
+        (("{model}", "--data", "nowhere.jsonl"), "there is no such file"),
+        (("{model}", "--data", "{data}", "--shots", "9"), "give fewer shots or more data"),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_status_2(
+    espalier_said: Said, model: Path, reviews: Path, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "empty.jsonl").touch()
+    places = {"model": model, "data": reviews, "empty": tmp_path / "empty.jsonl"}
+    status, out, error = espalier_said(*(each.format(**places) for each in arguments))
+    assert (status, out) == (2, "")
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def row(benchmark: str, shots: int, mode: str, metric: str = "exact_match", **more: Any) -> dict[str, Any]:
+    figures = {"value": 0.54, "low": 0.404, "high": 0.67, "n": 50, "unparsed": 8, "unparsed_share": 0.16}
+    return {"benchmark": benchmark, "shots": shots, "mode": mode, "metric": metric, **figures, **more}
+
+
+def test_the_matrix_fits_in_80_columns_whatever_the_names_are() -> None:
+    long = "natural_instructions/task073_commonsenseqa_answer_generation"
+    cells = product(((long, 2), ("arithmetic", 4)), (0, 1, None), ("direct", "cot-sc5"))
+    rows = [row(name, few if shots is None else shots, mode) for (name, few), shots, mode in cells]
+    rows += [
+        row("arithmetic", 4, "direct", "order_range", ways=4),
+        row("arithmetic", 0, "likelihood", "acc", unparsed=0),
+    ]
+    console = Console(width=80, record=True, highlight=False)
+    document = {"model": {"name": "m"}, "suite": "prompting", "identity": "0" * 64, "rows": rows}
+    console.print(evaluation_report(document))
+    shown = console.export_text()
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "…" not in shown
+    assert shown.count("0.54 .40–.67 ?.16") == 12
+    lines = [line.strip() for line in shown.splitlines()]
+    assert {long + "  few: 2", "arithmetic  few: 4"} < set(lines)
+    assert next(line for line in lines if line.startswith("acc")).split() == ["acc", "0.54", ".40–.67", "–", "–"]
