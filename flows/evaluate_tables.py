@@ -22,10 +22,15 @@ def evaluation_report(document: Mapping[str, Any]) -> RenderableType:
     rows = document["rows"]
     model = document["model"]
     parts: list[RenderableType] = [Text(f"{plain(model['name'])}, suite {document['suite']}", style="bold")]
-    parts.append(_matrix([row for row in rows if row["metric"] in MAIN]))
+    matrix = [row for row in rows if row["metric"] in MAIN]
+    if matrix:
+        parts.append(_matrix(matrix))
     ranges = [row for row in rows if row["metric"] in RANGES]
     if ranges:
         parts.append(_ranges(ranges))
+    others = [row for row in rows if row["metric"] not in (*MAIN, *RANGES)]
+    if others:
+        parts.append(_others(others))
     counted = "share right with its 95 % interval; ? the share in which no answer was found, counted as not right"
     return Group(*parts, Text(counted, style="dim"), Text(f"identity {document['identity'][:16]}", style="dim"))
 
@@ -110,3 +115,15 @@ def _range(row: Row | None) -> Text:
         return Text("–", style="dim")
     interval = f"{_short(row['low'])}–{_short(row['high'])}"
     return Text.assemble(f"{row['value']:.2f} ", (f"{interval} of {row['ways']}", "dim"))
+
+
+def _others(rows: Sequence[Row]) -> Table:
+    """Perplexities, and scores under another name than those of the matrix."""
+    table = plain_table("benchmark", "metric")
+    for heading in ("shots", "value", "95 % interval", "items"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        interval = f"{row['low']:.4g} to {row['high']:.4g}"
+        figures = (str(row["shots"]), f"{row['value']:.4g}", interval, str(row["n"]))
+        table.add_row(plain(row["benchmark"]), plain(row["metric"]), *figures)
+    return table
