@@ -37,7 +37,7 @@ SHAPES = {
 VOCABULARY = 4096
 TURNS = 3
 THEIR_BATCHES = (1, 16, 64)
-ITEMS, SHOWN, ASKED_FOR = 60, 3, 30
+ITEMS, SHOWN, ASKED_FOR = 40, 3, 20
 LIMITS = {"until": ["\n"], "max_gen_toks": 32, "do_sample": False}
 WORDS = (
     *("append", "sort", "strip", "split", "join", "index", "count", "pop", "items", "keys", "update", "read", "write"),
