@@ -119,12 +119,13 @@ def _range(row: Row | None) -> Text:
 
 def _others(rows: Sequence[Row]) -> Table:
     """Perplexities, and scores under another name than those of the matrix."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", highlight=False)
-    table.add_column("benchmark", overflow="fold")
-    table.add_column("metric", no_wrap=True)
+    table = plain_table()
+    for heading in ("benchmark", "metric"):
+        table.add_column(heading, no_wrap=True)
     for heading in ("shots", "value", "95 % interval"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        interval = f"{row['low']:.3g} to {row['high']:.3g}"
-        table.add_row(plain(row["benchmark"]), plain(row["metric"]), str(row["shots"]), f"{row['value']:.4g}", interval)
+        interval = f"{row['low']:.3g}–{row['high']:.3g}"
+        names = (Text(plain(row[each])) for each in ("benchmark", "metric"))  # no markup: exact_match[strict]
+        table.add_row(*names, str(row["shots"]), f"{row['value']:.4g}", interval)
     return table
