@@ -20,7 +20,7 @@ CELLS = "cells"
 def evaluate(model: str, suite: str, asked: dict[str, Any], *, as_json: bool) -> int:
     """A table of the rows, or the document with them; the folder that holds both is named."""
     from flows.display import Display
-    from tasks.evaluation.documents import find_document, identity_of, write_document
+    from tasks.evaluation.documents import EXAMPLES_FILE, find_document, folder_of, identity_of, write_document
     from tasks.evaluation.kept_cells import Cells
     from tasks.evaluation.subject import subject_in
     from tasks.evaluation.suite import Request
@@ -50,7 +50,10 @@ def evaluate(model: str, suite: str, asked: dict[str, Any], *, as_json: bool) ->
         write_document(folder, document, outcome.examples)
     for note in outcome.notes:
         sys.stderr.write(f"{note}\n")
-    sys.stderr.write(f"{outcome.reused} of {outcome.cells} cells reused, {outcome.cells - outcome.reused} asked\n")
+    sys.stderr.write(
+        f"{outcome.reused} of {outcome.cells} cells reused, {outcome.cells - outcome.reused} asked; every answer is in "
+        f"{folder_of(folder, identity) / EXAMPLES_FILE}\n"
+    )
     if as_json:
         print_json(document)
         return 0

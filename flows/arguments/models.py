@@ -52,6 +52,7 @@ def add_evaluate(commands: Any) -> None:
     )  # fmt: skip
     evaluate.add_argument("--shots", metavar="N,N", help="numbers of examples (default: each benchmark's own)")
     evaluate.add_argument("--samples", type=int, metavar="N", help="of self-consistency; 0 for none (default: 5)")
+    evaluate.add_argument("--temperature", type=float, metavar="T", help="of these samples (default: 0.7)")
     evaluate.add_argument("--limit", type=int, metavar="N", help="items of a benchmark (default: 50)")
     evaluate.add_argument("--seed", type=int, metavar="N", help="of items, examples and samples (default: 0)")
     evaluate.add_argument(
@@ -122,7 +123,16 @@ def models_verify(options: argparse.Namespace) -> int:
     return verify_all(as_json=options.json)
 
 
-ASKED = ("suite", "data", "shots", "samples", "limit", "seed", "skip_long")  # of a model, not of a recording
+ASKED = (
+    "suite",
+    "data",
+    "shots",
+    "samples",
+    "temperature",
+    "limit",
+    "seed",
+    "skip_long",
+)  # of a model, not of a recording
 
 
 def evaluate_command(options: argparse.Namespace) -> int:

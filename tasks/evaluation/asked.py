@@ -7,7 +7,7 @@ from typing import Any
 from models.sampling import SamplingConfig
 from tasks.evaluation.benchmark import Item
 from tasks.evaluation.cell_prompts import choices_in, prompts_of
-from tasks.evaluation.cells import LIKELIHOOD, TEMPERATURE, Cell
+from tasks.evaluation.cells import LIKELIHOOD, Cell
 from tasks.evaluation.choices import chosen, chosen_by_characters
 from tasks.evaluation.completing import Completed, complete
 from tasks.evaluation.completions import Completion
@@ -29,10 +29,9 @@ def answered(cell: Cell, subject: Subject, told: Told) -> list[Example]:
         return _chosen(cell, subject, told)
     samples = cell.samples or 1
     prompts = [prompt for prompt in prompts_of(cell) for _ in range(samples)]
-    config = SamplingConfig(max_tokens=cell.max_tokens, temperature=TEMPERATURE if cell.samples else 0.0)
+    config = SamplingConfig(max_tokens=cell.max_tokens, temperature=cell.temperature)
     done = complete(subject, prompts, config, seed=cell.seed, keys=range(len(prompts)), told=told)
     groups = (done[start : start + samples] for start in range(0, len(done), samples))
-    judged = _voted if cell.samples else _single
     said = (prompt_as_asked(subject, prompt) for prompt in prompts[::samples])
     return [
         judged(cell, item, some) | {"prompt": text} for item, some, text in zip(cell.items, groups, said, strict=True)
@@ -53,7 +52,7 @@ def _by_likelihood(cell: Cell, item: Item, nats: Sequence[float]) -> Example:
     scores = {"acc": float(best in item.right)}
     if cell.benchmark.likelihood == "texts":
         scores["acc_norm"] = float(chosen_by_characters(nats, item.options) in item.right)
-    if cell.benchmark.answer_type == "text" and cell.benchmark.origin == "truthfulqa_mc2":
+    if cell.benchmark.origin == "truthfulqa_mc2":
         scores = {"mc2": share_on(nats, item.right)}
     (context, _), *_ = choices_in(cell, item)
     return {
@@ -68,6 +67,11 @@ def share_on(nats: Sequence[float], right: Sequence[int]) -> float:
     highest = max(nats)
     weights = [math.exp(each - highest) for each in nats]
     return sum(weights[place] for place in right) / sum(weights)
+
+
+def judged(cell: Cell, item: Item, completed: Sequence[Completed]) -> Example:
+    """What was found in one answer, or in several samples of it, and whether it is right."""
+    return _voted(cell, item, completed) if cell.samples else _single(cell, item, completed)
 
 
 def _single(cell: Cell, item: Item, completed: Sequence[Completed]) -> Example:

@@ -24,7 +24,9 @@ def too_long(cell: Cell, subject: Subject) -> str:
     for item, prompt in zip(cell.items, prompts_of(cell), strict=True):
         if cell.mode == LIKELIHOOD:
             texts = (before + after for before, after in choices_in(cell, item))
-            needed = max(len(subject.tokenizer.encode_text(text)) for text in texts)
+            needed = max(len(subject.tokenizer.encode_text(text)) for text in texts) + len(
+                subject.tokenizer.opening_ids
+            )
         else:
             needed = tokens_needed(subject, prompt, cell.max_tokens)
         if needed > subject.context:

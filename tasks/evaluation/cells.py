@@ -12,7 +12,6 @@ from tasks.evaluation.replay import UNPARSED
 from tasks.evaluation.subject import Subject
 
 DIRECT, COT, CONSISTENT, LIKELIHOOD = "direct", "cot", "cot-sc", "likelihood"
-TEMPERATURE = 0.7  # of self-consistency (Wang et al. 2022)
 PLAIN, TURNS = "Q: and A: in plain text", "turns of the model's chat template"
 
 
@@ -30,6 +29,7 @@ class Cell:
     mode: str
     max_tokens: int  # of an answer
     samples: int = 0
+    temperature: float = 0.0  # of the samples
     seed: int = 0
 
     @property
@@ -63,7 +63,7 @@ def _decoding(cell: Cell) -> str:
     if cell.mode == LIKELIHOOD:
         return "log-likelihood of each option"
     if cell.samples:
-        sampled = f"{cell.samples} samples at temperature {TEMPERATURE}, seed {cell.seed}"
+        sampled = f"{cell.samples} samples at temperature {cell.temperature}, seed {cell.seed}"
         return f"{sampled}, at most {cell.max_tokens} tokens, majority"
     return f"greedy, at most {cell.max_tokens} tokens"
 

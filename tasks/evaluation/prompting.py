@@ -80,7 +80,9 @@ def _modes(questions: Questions, shots: int, request: Request, context: int) -> 
         yield thinking
         if request.samples > 1:
             mode = f"{CONSISTENT}{request.samples}"
-            yield replace(thinking, mode=mode, samples=request.samples, seed=request.seed)
+            yield replace(
+                thinking, mode=mode, samples=request.samples, temperature=request.temperature, seed=request.seed
+            )
     if all(len(item.options) > 1 and item.right for item in (*direct.items, *direct.examples)):
         yield replace(direct, mode=LIKELIHOOD)
 

@@ -18,7 +18,7 @@ from tasks.evaluation.benchmark import Item
 
 ANSWER_IS = "The answer is"
 THINK = "Let's think step by step."
-_OPTION_SPACE = " "
+ROLES = ("user", "assistant")
 # Kojima et al., table 9: how the answer is asked for, where no example shows it
 _ASKED_FOR: Mapping[str, str] = {
     "number": "the answer (arabic numerals) is",
@@ -45,17 +45,13 @@ class Prompt:
     def turns(self) -> list[dict[str, str]]:
         """The same as a chat. Nobody begins another's answer: to think step by step is asked for in the question."""
         thinking = f"\n{THINK}" if self.opening == THINK else ""
-        asked = [(question, answer) for question, answer in self.shown]
-        said = [{"role": role, "content": text} for pair in asked for role, text in zip(ROLES, pair, strict=True)]
+        said = [{"role": role, "content": text} for pair in self.shown for role, text in zip(ROLES, pair, strict=True)]
         return [*said, {"role": "user", "content": self.question + thinking}]
 
     @property
     def has_line_breaks(self) -> bool:
         """Whether an answer may go on after a line: the examples' do, or no example says how an answer ends."""
         return any("\n" in answer for _, answer in self.shown) or (not self.shown and self.opening == THINK)
-
-
-ROLES = ("user", "assistant")
 
 
 def prompt_of(item: Item, examples: Sequence[Item], template: str, answer_type: str, *, cot: bool) -> Prompt:
@@ -89,7 +85,7 @@ def _option(item: Item) -> str:
 
 def filled(template: str, item: Item) -> str:
     """Values are put in as they are: braces in a text stay braces."""
-    options = _OPTION_SPACE.join(f"({letter}) {text}" for letter, text in zip(item.letters, item.options, strict=True))
+    options = " ".join(f"({letter}) {text}" for letter, text in zip(item.letters, item.options, strict=True))
     return template.format_map({**item.slots, "options": f"Answer Choices: {options}"})
 
 

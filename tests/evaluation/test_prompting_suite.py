@@ -12,9 +12,10 @@ from models.catalogue import save_model
 from models.llama import LlamaShape
 from models.tokenizers.chat import ChatTokenizer
 from tasks.evaluation import documents
-from tasks.evaluation.asked import answered, share_on
-from tasks.evaluation.benchmark import benchmarks
+from tasks.evaluation.asked import answered, judged, share_on
+from tasks.evaluation.benchmark import Benchmark, Item, benchmarks
 from tasks.evaluation.cells import Cell, identity_of, rows_of
+from tasks.evaluation.completing import Completed
 from tasks.evaluation.intervals import range_interval
 from tasks.evaluation.kept_cells import Cells
 from tasks.evaluation.made_items import made_items
@@ -75,6 +76,8 @@ def test_every_cell_has_rows_and_examples_and_a_second_time_nothing_is_asked(
         assert row["n"] == 2
         assert row["unparsed"] <= 2
     assert len(first.examples) == 2 * len({key[:2] for key in keys})
+    warmer = asked(saved(), tmp_path / "cells", data=(reviews,), shots=(0, 2), temperature=0.9)
+    assert warmer.cells - warmer.reused == 1  # the samples alone
     again = asked(saved(), tmp_path / "cells", data=(reviews,), shots=(0, 2))
     assert (first.reused, again.reused) == (0, again.cells)
     assert (again.rows, again.examples) == (first.rows, json.loads(json.dumps(first.examples)))
@@ -103,15 +106,12 @@ def test_each_thing_that_is_changed_changes_its_own_field_of_the_identity(
     assert (kept.find(before), kept.find(after)) == ([{"id": "x"}], None)
 
 
-def test_another_temperature_or_seed_of_samples_and_another_model_are_other_identities(
-    saved: Saved, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sampled = cell(samples=2)
+def test_another_temperature_or_seed_of_samples_and_another_model_are_other_identities(saved: Saved) -> None:
+    sampled = cell(samples=2, temperature=0.7)
     before = identity_of(sampled, saved())
-    assert before["decoding"] != identity_of(cell(samples=2, seed=1), saved())["decoding"]
+    assert before["decoding"] != identity_of(replace(sampled, seed=1), saved())["decoding"]
     assert before["model"] != identity_of(sampled, saved(seed=1))["model"]
-    monkeypatch.setattr("tasks.evaluation.cells.TEMPERATURE", 0.2)
-    assert before["decoding"] != identity_of(sampled, saved())["decoding"]
+    assert before["decoding"] != identity_of(replace(sampled, temperature=0.2), saved())["decoding"]
 
 
 def test_a_damaged_file_of_a_cell_is_as_good_as_none(tmp_path: Path) -> None:
@@ -136,6 +136,40 @@ def test_a_folder_from_anywhere_is_asked_in_the_turns_of_its_template_and_a_base
     assert identity_of(cell(), talking)["template"] != identity_of(cell(), base)["template"]
 
 
+COMMONSENSE = benchmarks()["commonsense_choice"]
+SAID_18 = Item(id="1", place="1", slots={"text": "9 + 9"}, shown="18", golds=("18",))
+SAID_B = Item(
+    id="2", place="2", slots={"text": "?"}, shown="(B)", golds=("B",), options=("an owl", "an Ape"), right=(1,)
+)
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "item", "shots", "said", "extracted", "verdict"),
+    [
+        (ARITHMETIC, SAID_18, 0, [" 18."], "18", "right"),
+        (ARITHMETIC, SAID_18, 0, [" 18, since 9 + 9 = 18"], "18", "right"),
+        (ARITHMETIC, SAID_18, 2, [" 9 + 9 = 18. The answer is 18."], "18", "right"),
+        (ARITHMETIC, SAID_18, 2, [" 9 + 9 = 18. The answer is 19."], "19", "wrong"),
+        (ARITHMETIC, SAID_18, 2, [" I cannot say."], None, "unparsed"),
+        # two of the four that have an answer are right, and three samples in all say nothing
+        (ARITHMETIC, SAID_18, 2, ["7", "The answer is 18.", "", "x", "18.0", "y", "18", "9"], "18", "right"),
+        (ARITHMETIC, SAID_18, 2, ["", "x"], None, "unparsed"),
+        # an article is no choice
+        (COMMONSENSE, SAID_B, 2, [" The answer is (B)."], "B", "right"),
+        (COMMONSENSE, SAID_B, 0, [" An Ape, I think: B"], "B", "right"),
+        (COMMONSENSE, SAID_B, 0, [" An Ape."], None, "unparsed"),
+    ],
+)  # fmt: skip
+def test_an_answer_is_judged_as_by_hand(
+    benchmark: Benchmark, item: Item, shots: int, said: list[str], extracted: str | None, verdict: str
+) -> None:
+    samples = len(said) if len(said) > 1 else 0
+    of = cell(benchmark=benchmark, items=(item,), examples=cell().examples[:shots], samples=samples)
+    found = judged(of, item, [Completed(text=each, answer=each) for each in said])
+    assert (found["extracted"], found["verdict"]) == (extracted, verdict)
+    assert found["scores"]["exact_match"] == float(verdict == "right")
+
+
 def test_unparsed_answers_are_counted_apart_and_count_as_not_right() -> None:
     examples = [
         {"verdict": verdict, "scores": {"exact_match": float(verdict == "right")}}
@@ -155,8 +189,8 @@ def test_a_question_longer_than_the_context_is_refused_by_its_place_or_passed_ov
     with pytest.raises(ValueError, match=r"long\.jsonl, line \d: .* reads 200; add --skip-long"):
         asked(small, tmp_path / "cells", data=(long,), limit=8, samples=0, shots=(0,))
     found = asked(small, tmp_path / "cells", data=(long,), limit=8, samples=0, shots=(0,), skip_long=True)
-    assert {len(each["prompt"]) < 200 for each in found.examples} == {True}
-    assert {row["n"] for row in found.rows} == {len(found.examples) // len({row["mode"] for row in found.rows})}
+    assert found.examples
+    assert all(len(each["prompt"]) < 200 for each in found.examples)
 
 
 def test_too_many_examples_are_refused_if_asked_for_and_left_out_and_told_of_if_not(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tasks.evaluation.brought import brought
+from tasks.evaluation.prompts import filled
 
 QUOREF = {"Definition": ["Answer it."], "Instances": [{"input": "Who?", "output": ["Ada", "Ada L."]}]}
 CSQA = {
@@ -127,6 +128,8 @@ def test_a_published_row_is_recognised_by_its_fields(
     (item,) = found.test
     assert (found.benchmark.name, item.slots["text"], item.shown) == (name, question, shown)
     assert (item.options, item.right) == (options, right)
+    for template in found.benchmark.templates:
+        assert question in filled(template, item)
 
 
 @pytest.mark.parametrize(("label", "topic"), [("정치", "정치"), (0, "IT과학"), (6, "정치")])

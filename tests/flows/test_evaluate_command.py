@@ -77,6 +77,7 @@ def test_the_document_is_kept_and_a_second_run_says_that_it_reused_all(
         (("{model}", "--run-code"), "--run-code: is about the programs of a recording"),
         (("{model}", "--suite", "promptin"), "no such suite; did you mean prompting?"),
         (("{model}", "--shots", "0,x"), "--shots 0,x: expected numbers"),
+        (("{model}", "--temperature", "0"), "--temperature 0.0: expected more than 0"),
         (("{model}", "--limit", "0"), "--limit from 1 on"),
         (("nowhere/at-all",), "there is no such folder"),
         (("{model}", "--data", "{empty}"), "there is no question in it"),
