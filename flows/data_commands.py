@@ -8,17 +8,32 @@ from typing import Any
 from flows.cli import print_json
 from infra.settings import Settings, load_settings, prepare
 from tasks.alignment.human_labels import add_labels
-from tasks.corpus.corpora import add_source, list_sources
+from tasks.corpus.corpora import add_source, added_columns, list_sources
+from tasks.corpus.hub import fetch, is_hub_name
 
 QUIET_SECONDS = 2.0
 
 
-def add(path: str, *, corpus: str, replace: bool, as_json: bool) -> int:
+def add(path: str, *, column: str, corpus: str, replace: bool, as_json: bool) -> int:
+    """Also says from which column of a table the text is taken, and which files of the Hub were copied."""
     settings = load_settings()
     prepare(settings)
-    return _shown(
-        add_source(settings.home, path, corpus=corpus, replace=replace, checkout=settings.checkout), as_json=as_json
-    )
+    if is_hub_name(path):
+        path = _fetched(path, settings)
+    found = add_source(settings.home, path, corpus=corpus, replace=replace, checkout=settings.checkout, column=column)
+    columns = added_columns(path, column)
+    if as_json:
+        print_json({**found, "columns": columns})
+        return 0
+    for name, taken in columns.items():
+        sys.stdout.write(f"{name}: the text is in its column {taken}\n")
+    return _shown(found, as_json=False)
+
+
+def _fetched(name: str, settings: Settings) -> str:
+    folder, files = fetch(name, settings.home / "hub")
+    sys.stderr.write(f"{name}: {', '.join(files[:3])}{f' and {len(files) - 3} more' if len(files) > 3 else ''}\n")
+    return str(folder)
 
 
 def label(path: str, *, corpus: str, replace: bool, as_json: bool) -> int:

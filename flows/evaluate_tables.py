@@ -25,10 +25,15 @@ def evaluation_report(document: Mapping[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [Text(f"{plain(model['name'])}, suite {document['suite']}", style="bold")]
     if document["suite"] == "safety":
         return Group(*parts, SafetyReport(rows), Text(f"identity {document['identity'][:16]}", style="dim"))
-    parts.append(_matrix([row for row in rows if row["metric"] in MAIN]))
+    matrix = [row for row in rows if row["metric"] in MAIN]
+    if matrix:
+        parts.append(_matrix(matrix))
     ranges = [row for row in rows if row["metric"] in RANGES]
     if ranges:
         parts.append(_ranges(ranges))
+    others = [row for row in rows if row["metric"] not in (*MAIN, *RANGES)]
+    if others:
+        parts.append(_others(others))
     counted = "share right with its 95 % interval; ? the share in which no answer was found, counted as not right"
     return Group(*parts, Text(counted, style="dim"), Text(f"identity {document['identity'][:16]}", style="dim"))
 
@@ -113,3 +118,17 @@ def _range(row: Row | None) -> Text:
         return Text("–", style="dim")
     interval = f"{_short(row['low'])}–{_short(row['high'])}"
     return Text.assemble(f"{row['value']:.2f} ", (f"{interval} of {row['ways']}", "dim"))
+
+
+def _others(rows: Sequence[Row]) -> Table:
+    """Perplexities, and scores under another name than those of the matrix."""
+    table = plain_table()
+    for heading in ("benchmark", "metric"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("shots", "value", "95 % interval"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        interval = f"{row['low']:.3g}–{row['high']:.3g}"
+        names = (Text(plain(row[each])) for each in ("benchmark", "metric"))  # no markup: exact_match[strict]
+        table.add_row(*names, str(row["shots"]), f"{row['value']:.4g}", interval)
+    return table

@@ -32,6 +32,7 @@ ALLOWED_SKIPS = (
     "no Chromium on this machine",
     "network namespaces are not allowed here",
     "kenlm is not installed",
+    "lm_eval is not installed",
 )
 
 

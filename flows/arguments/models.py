@@ -42,7 +42,10 @@ def add_evaluate(commands: Any) -> None:
     evaluate.add_argument(
         "model", nargs="?", metavar="MODEL", help="a model of `espalier models list`, or a Hugging Face model's folder"
     )
-    evaluate.add_argument("--suite", metavar="S", help="what to ask: prompting or safety (default: prompting)")
+    evaluate.add_argument(
+        "--suite", metavar="S",
+        help="what to ask: prompting, safety, or harness:TASK,TASK of lm-evaluation-harness (default: prompting)",
+    )  # fmt: skip
     evaluate.add_argument(
         "--data", action="append", metavar="PATH",
         help="a published benchmark's file or folder instead of the built-in ones (GSM8K, MMLU, ...); more than once",

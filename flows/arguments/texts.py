@@ -13,8 +13,14 @@ def add_data(commands: Any) -> None:
     verbs = data.add_subparsers(title="data commands", required=True, metavar="VERB")
     adding = add(verbs, "add", data_add, "add your own text to a corpus", "espalier data add my/texts --replace")
     adding.add_argument(
-        "path", help="a file, a folder or a glob: text, Markdown, JSON lines, Parquet, zip or gzip of these"
+        "path",
+        help="a file, a folder or a glob: text, Markdown, HTML, JSON lines, Parquet, CSV, TSV, zip or gzip of these; or "
+        "hf:OWNER/NAME, a data set that is copied from the Hugging Face Hub",
     )
+    adding.add_argument(
+        "--column", default="", metavar="NAME",
+        help="the column or field that holds the text (default: a usual name like text, or the only one with text in it)",
+    )  # fmt: skip
     adding.add_argument("--corpus", default="default", help="which corpus of params.yaml (default: default)")
     adding.add_argument("--replace", action="store_true", help="take the place of the corpus's sources, not join them")
     label = add(verbs, "label", data_label, "give people's comparisons of answers", "espalier data label mine.jsonl")
@@ -44,8 +50,8 @@ def add_data(commands: Any) -> None:
     json_option(instruct, '{"conversations": PATH, "in_all": N, "dropped": N, "left_out": {REASON: N}}')
     json_option(look, '{"rows", "kept", "dropped": {REASON: N}, "turns", "files": [...], "examples": [...], ...}')
     listing = add(verbs, "list", data_list, "list the sources of every corpus", "espalier data list")
-    for command in (adding, listing):
-        json_option(command, '{"corpora": {NAME: {"sources": [...]}}}')
+    json_option(listing, '{"corpora": {NAME: {"sources": [...]}}}')
+    json_option(adding, '{"corpora": {NAME: {"sources": [...]}}, "columns": {FILE: COLUMN}}')
 
 
 def add_generations(commands: Any) -> None:
@@ -113,7 +119,9 @@ def add_tokenizers(commands: Any) -> None:
 def data_add(options: argparse.Namespace) -> int:
     from flows.data_commands import add
 
-    return add(options.path, corpus=options.corpus, replace=options.replace, as_json=options.json)
+    return add(
+        options.path, column=options.column, corpus=options.corpus, replace=options.replace, as_json=options.json
+    )
 
 
 def data_label(options: argparse.Namespace) -> int:

@@ -3,7 +3,7 @@
 import csv
 import io
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, chain
@@ -13,6 +13,7 @@ from tasks.corpus.archives import ArchiveLimit, BrokenArchive, Member, is_archiv
 from tasks.corpus.files import list_files, plain_name
 from tasks.corpus.rows import ROW_FILES, Rows, read_rows
 from tasks.corpus.sources import Limits, Refusal, Source
+from tasks.corpus.tables import mark_of, named_cells
 
 TABLES = (".tsv", ".txt", ".csv")
 LIMITS = Limits(max_json_bytes=1_000_000_000, max_row_bytes=16_000_000)
@@ -83,7 +84,7 @@ def _table_rows(member: Member, columns: Collection[str]) -> Rows:
     # surrogateescape: a bad byte spoils its own row, not the file
     lines = io.TextIOWrapper(member.stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
     first = lines.readline()
-    mark = max(",;\t", key=first.count) if suffix_of(member.name) == ".csv" else "\t"
+    mark = mark_of(member.name, first)
     names = [name.strip() for name in next(csv.reader([first], delimiter=mark), [])]
     twice = next((name for name in names if names.count(name) > 1), None)
     if len({name.lower() for name in names} & set(columns)) < FEWEST_NAMES:
@@ -93,26 +94,5 @@ def _table_rows(member: Member, columns: Collection[str]) -> Rows:
     elif twice is not None:
         yield "line 1", Refusal(id=member.name, text="", reason="a column that is named twice", detail=twice)
     else:
-        yield from _named_cells(member.name, lines, mark, names)
+        yield from named_cells(member.name, lines, mark, names)
     lines.detach()
-
-
-def _named_cells(name: str, lines: Iterable[str], mark: str, names: list[str]) -> Rows:
-    reader = csv.reader(lines, delimiter=mark, strict=True)  # strict: a stray quotation mark swallows nothing unseen
-    while True:
-        before = reader.line_num + 1  # the header is the first
-        reason = ""
-        cells: list[str] | None = []
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            reason = str(error)
-        if cells is None:
-            return
-        last = reader.line_num + 1
-        place = f"line {before + 1}" + (f" to {last}" if reason and last > before + 1 else "")
-        if len(cells) == len(names):
-            yield place, dict(zip(names, cells, strict=True))
-        elif cells or reason:
-            reason = reason or f"{len(cells)} cells, and the first line names {len(names)}"
-            yield place, Refusal(id=name, text="", reason="a broken line of the table", detail=reason)

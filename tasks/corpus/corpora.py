@@ -11,7 +11,7 @@ import yaml
 from tasks.corpus.clean import CleanConfig
 from tasks.corpus.decontaminate import DecontaminateConfig
 from tasks.corpus.deduplicate import DeduplicateConfig
-from tasks.corpus.files import list_files, plain_name
+from tasks.corpus.files import plain_name, text_columns
 from tasks.corpus.params import PARAMS_FILE
 from tasks.corpus.redact import RedactConfig
 from tasks.corpus.sources import Limits, Source, refuse_doubled_names
@@ -61,20 +61,30 @@ def list_sources(home: Path, *, checkout: Path) -> dict[str, Any]:
     return {"corpora": {name: {"sources": [_spoken(s) for s in config.sources]} for name, config in corpora.items()}}
 
 
-def add_source(home: Path, path: str, *, corpus: str, replace: bool, checkout: Path) -> dict[str, Any]:
+def add_source(
+    home: Path, path: str, *, corpus: str, replace: bool, checkout: Path, column: str = ""
+) -> dict[str, Any]:
     """Let `path` join the sources of `corpus`, or take their place; returns what `list_sources` returns.
 
-    ValueError when nothing is there, or the corpus is unknown. Writes home/corpora.yaml whole or not at all.
+    ValueError when nothing is there, the corpus is unknown, or a table's column of text is not clear; `column` names it.
+    Writes home/corpora.yaml whole or not at all.
     """
     config = load_corpus(checkout, home, corpus)
     absolute = str(Path(os.path.abspath(Path(path).expanduser())))
     kept = () if replace else tuple(source for source in config.sources if source.path != absolute)
-    source = Source(path=absolute, name=_free_name(plain_name(Path(absolute)), {s.name or "python" for s in kept}))
-    list_files(source, checkout)
+    taken = {source.name or "python" for source in kept}
+    source = Source(path=absolute, name=_free_name(plain_name(Path(absolute)), taken), text_field=column)
+    text_columns(source, checkout)
     own = _own(home)
     own[corpus] = {**(own.get(corpus) or {}), "sources": [_spoken(item) for item in (*kept, source)]}
     _write(home, {"corpora": own})
     return list_sources(home, checkout=checkout)
+
+
+def added_columns(path: str, column: str = "") -> dict[str, str]:
+    """{"reviews.csv": "review"}: where in each table at `path` the text stands, as `add_source` has seen it."""
+    absolute = Path(os.path.abspath(Path(path).expanduser()))
+    return text_columns(Source(path=str(absolute), name="-", text_field=column), absolute)
 
 
 def _corpora(checkout: Path, home: Path) -> dict[str, Any]:

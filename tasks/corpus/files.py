@@ -1,4 +1,4 @@
-"""A user's files -> documents: plain text, Markdown, JSON lines, JSON, Parquet, and zip, tar and gzip of these.
+"""A user's files -> documents: text, Markdown, HTML, JSON lines, JSON, Parquet, CSV, TSV, and zip, tar and gzip of these.
 
 Group = the file; a file of more than `group_bytes` is grouped in consecutive stretches, and rows of a large file stand
 each for themselves, so that a corpus of one file splits too. Everything is streamed.
@@ -11,16 +11,18 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import TextIO
 
 from tasks.corpus.archives import ArchiveLimit, BrokenArchive, Member, is_archive, members, printable, suffix_of
 from tasks.corpus.documents import Document
 from tasks.corpus.rows import ROW_FILES, read_rows, text_mark
 from tasks.corpus.sections import Piece, pieces
 from tasks.corpus.sources import DEFAULT_ENCODING, Limits, Refusal, Source, local_path
+from tasks.corpus.tables import TABLES, TEXT_FIELDS, table_texts, text_column
+from tasks.corpus.web_pages import PAGES, declared_encoding, page_text
 
 Found = Document | Refusal
 
-_TEXT_FIELDS = ("text", "content", "document", "body", "markdown", "article", "contents")
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _SNIFFED_BYTES = 8192
 _LONGEST_KEY = 200
@@ -70,8 +72,10 @@ def file_documents(source: Source, limits: Limits, checkout: Path) -> Iterator[F
 def _documents(member: Member, size: int | None, source: Source, limits: Limits) -> Iterator[Found]:
     """`size` in bytes where it is known beforehand; a packed file's is not, and counts as large for rows."""
     try:
-        if suffix_of(member.name) in ROW_FILES:
+        if suffix_of(member.name) in (*ROW_FILES, *TABLES):
             yield from _row_documents(member, size, source, limits)
+        elif suffix_of(member.name) in PAGES:
+            yield from _page_documents(member, source, limits)
         else:
             yield from _text_documents(member, source, limits)
     except ArchiveLimit as error:
@@ -96,10 +100,34 @@ def _text_documents(member: Member, source: Source, limits: Limits) -> Iterator[
     # surrogateescape: a bad byte spoils its own piece, not the file
     errors = "strict" if encoding == "utf-16" else "surrogateescape"
     lines = io.TextIOWrapper(stream, encoding=encoding, errors=errors, newline="")
+    yield from _pieces(member.name, lines, limits)
+    lines.detach()
+
+
+def _page_documents(member: Member, source: Source, limits: Limits) -> Iterator[Found]:
+    data = member.stream.read(limits.max_json_bytes + 1)
+    if len(data) > limits.max_json_bytes:
+        yield Refusal(id=member.name, text="", reason="HTML file too large", detail=f"> {limits.max_json_bytes} bytes")
+        return
+    encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), source.encoding)
+    if encoding == DEFAULT_ENCODING:
+        encoding = declared_encoding(data) or encoding
+    try:
+        text = page_text(data.decode(encoding, "strict" if encoding == "utf-16" else "surrogateescape"))
+    except UnicodeError:
+        raise
+    except ValueError as error:
+        yield Refusal(id=member.name, text="", reason="broken HTML", detail=str(error)[:200])
+        return
+    if not text:
+        yield Refusal(id=member.name, text="", reason="no text on the page")
+    yield from _pieces(member.name, io.StringIO(text, newline=""), limits)
+
+
+def _pieces(name: str, lines: TextIO, limits: Limits) -> Iterator[Found]:
     cut = pieces(lines, document_bytes=limits.document_bytes, max_line_characters=limits.max_line_characters)
     for piece in cut:
-        yield _piece_document(member.name, piece, limits)
-    lines.detach()
+        yield _piece_document(name, piece, limits)
 
 
 def _piece_document(name: str, piece: Piece, limits: Limits) -> Found:
@@ -123,7 +151,8 @@ def _document(id: str, group: str, text: str, reason: str) -> Found:
 
 def _row_documents(member: Member, size: int | None, source: Source, limits: Limits) -> Iterator[Found]:
     apart = size is None or size > limits.group_bytes
-    for _, row in read_rows(member, limits, text_alone=True):
+    is_table = suffix_of(member.name) in TABLES
+    for _, row in table_texts(member, source) if is_table else read_rows(member, limits, text_alone=True):
         if isinstance(row, Refusal):
             yield row
         else:
@@ -154,11 +183,24 @@ def _text_field(row: object, named: str) -> str | None:
     """The named field, else one of the usual names, else the only field that holds text."""
     if not isinstance(row, Mapping):
         return None
-    for field in (named,) if named else _TEXT_FIELDS:
+    for field in (named,) if named else TEXT_FIELDS:
         if isinstance(row.get(field), str):
             return str(row[field])
     texts = [value for key, value in row.items() if isinstance(value, str) and key != "id"]
     return texts[0] if len(texts) == 1 and not named else None
+
+
+def text_columns(source: Source, checkout: Path) -> dict[str, str]:
+    """{"reviews.csv": "review"}: where in each table the text stands; ValueError for one in which none can be meant.
+
+    Tables in archives are looked at when they are read.
+    """
+    found = {}
+    for name, path in list_files(source, checkout):
+        if suffix_of(name) in TABLES:
+            with path.open("rb") as stream:
+                found[name] = text_column(Member(name=str(path), stream=stream), source)
+    return found
 
 
 def plain_name(path: Path) -> str:

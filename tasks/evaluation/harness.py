@@ -49,7 +49,7 @@ def run_harness(
 
     ValueError where the package is missing, a task is unknown or its data is not on this machine.
     """
-    _require_package()
+    require_package()
     from lm_eval.evaluator import evaluate
 
     random.seed(seed)
@@ -72,7 +72,10 @@ def _loaded(names: Sequence[str], folder: Path | None) -> dict[str, Any]:
 
     if folder is not None and not folder.is_dir():
         raise ValueError(f"--data {folder}: there is no such folder; name the one that holds the harness's task files")
-    manager = TaskManager(include_path=None if folder is None else str(folder))
+    places = {} if folder is None else {"include_path": str(folder)}
+    manager = TaskManager(**places, include_defaults=False)
+    if not all(manager.match_tasks([name]) for name in names):
+        manager = TaskManager(**places)  # its own thousands of task files take some 15 s to read
     unknown = [name for name in names if not manager.match_tasks([name])]
     if unknown:
         raise ValueError(
@@ -91,7 +94,7 @@ def _loaded(names: Sequence[str], folder: Path | None) -> dict[str, Any]:
 
 def harness_model(model: Any, tokenizer: ChatTokenizer, *, seed: int = 0) -> Any:
     """A model as the harness asks for one (`lm_eval.api.model.LM`)."""
-    _require_package()
+    require_package()
     from lm_eval.api.model import LM
 
     class Checkpoint(LM):  # type: ignore[misc]  # the package is an extra
@@ -189,7 +192,7 @@ def _prompt_ids(model: Any, tokenizer: ChatTokenizer, prompt: str, answer_tokens
     return ids[-room:] or [start_id(tokenizer)]
 
 
-def _require_package() -> None:
+def require_package() -> None:
     if importlib.util.find_spec(PACKAGE) is None:
         raise ValueError("lm-evaluation-harness is not installed; `pip install 'espalier[harness]'` brings it")
 

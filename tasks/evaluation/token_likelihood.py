@@ -15,7 +15,7 @@ from torch import Tensor
 
 from models.heads import vocabulary_head
 
-BATCH_TOKENS = 8192
+BATCH_TOKENS = 4096  # for 1.3M weights on one core, 1024 to 16384 took 0.72 to 0.97 s
 HEAD_VALUES = 1 << 22  # logits that are held at once
 
 
@@ -45,19 +45,20 @@ class Row:
 
 @torch.inference_mode()
 def score_splits(model: Any, splits: Sequence[Split], *, batch_tokens: int = BATCH_TOKENS) -> list[TokenScore]:
-    """Of each split, in their order."""
-    scores: dict[int, TokenScore] = {}
+    """Of each split, in their order; equal ones are scored once, so that two equal choices are equally likely."""
+    distinct = list(dict.fromkeys(splits))
+    scores: dict[Split, TokenScore] = {}
     was_training = model.training
     model.eval()
-    for rows in batches(shared_rows(splits), batch_tokens):
-        batch = _Batch(rows, splits)
+    for rows in batches(shared_rows(distinct), batch_tokens):
+        batch = _Batch(rows, distinct)
         nats_N, greedy_N = _predicted(model, batch)
-        lengths = [len(splits[number].continuation) for number in batch.splits]
+        lengths = [len(distinct[number].continuation) for number in batch.splits]
         parts = zip(batch.splits, torch.split(nats_N, lengths), torch.split(greedy_N, lengths), strict=True)
         for number, nats, greedy in parts:
-            scores[number] = TokenScore(nats=float(nats.sum()), greedy=bool(greedy.all()), tokens=len(nats))
+            scores[distinct[number]] = TokenScore(nats=float(nats.sum()), greedy=bool(greedy.all()), tokens=len(nats))
     model.train(was_training)
-    return [scores[number] for number in range(len(splits))]
+    return [scores[split] for split in splits]
 
 
 def shared_rows(splits: Sequence[Split]) -> list[Row]:

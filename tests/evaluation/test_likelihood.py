@@ -79,6 +79,15 @@ def test_a_greedy_continuation_is_known_as_one(small_model: Callable[..., Any], 
     assert [score.greedy for score in score_splits(model, splits)] == [True, False, True]
 
 
+def test_equal_choices_are_equally_likely_to_the_last_bit(
+    small_model: Callable[..., Any], tokenizer: ChatTokenizer
+) -> None:
+    choices = [" one", " another", " two", " one", " a third", " one"]
+    scored = score_continuations(small_model(1), tokenizer, [("Which of the words?", each) for each in choices])
+    assert scored[0] == scored[3] == scored[5]
+    assert len({each.nats for each in scored}) == 4
+
+
 def test_what_is_too_long_loses_its_beginning_and_is_counted_or_refused(
     small_model: Callable[..., Any], tokenizer: ChatTokenizer
 ) -> None:
