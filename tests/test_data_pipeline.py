@@ -273,4 +273,6 @@ def test_a_stage_depends_on_every_source_file_it_imports(stage: str) -> None:
     for module in STAGE_MODULES[stage]:
         imported_by(module, needed)
     assert {name for name in listed if name.endswith(".py")} == needed
+    tables = {path.parent.relative_to(CHECKOUT).as_posix() for path in (CHECKOUT / "tasks/exercises").rglob("*.yaml")}
+    assert tables <= set(stages["instructions"]["deps"])
     assert all((CHECKOUT / name).is_file() for name in listed)

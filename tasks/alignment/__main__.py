@@ -17,7 +17,7 @@ def instructions(name: str, checkout: Path) -> None:
     data = checkout / ".espalier" / "data" / name
     config = load_named(InstructionConfig, checkout, "instructions", name)
     split, folder = data / "split", data / "instructions"
-    items = build_instructions(split, config)
+    items = build_instructions(split, config, checkout)
     temporary_folder = temporary(folder)
     index = write_instructions(temporary_folder, items, config)
     seal(

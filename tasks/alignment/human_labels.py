@@ -7,8 +7,8 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from tasks.alignment.phrases import key_of
 from tasks.corpus.json_lines import numbered_lines
+from tasks.exercises.phrases import key_of
 
 NAME = "human annotators"
 TEXTS = ("prompt", "chosen", "rejected")

@@ -1,33 +1,40 @@
-"""Instruction items made from a corpus itself, the FLAN way (Wei et al. 2022).
+"""The instruction set, made the FLAN way (Wei et al. 2022) from the corpus itself and from tasks that need none.
 
-Several wordings per task, at most `per_task` items of each (examples-proportional mixing with a cap), one whole family
+At least ten wordings per task, at most `per_task` items of each (examples-proportional mixing with a cap), whole families
 held out. Items to train on come from the training documents, unseen ones from the groups kept apart. The same documents
 and settings give the same bytes on any machine.
 """
 
 import json
-import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from tasks.alignment.exercises import HELD_OUT_FAMILY, TASKS, Task
-from tasks.alignment.phrases import Definition, Material, Phrase, gather, key_of
-from tasks.alignment.templates import choose, templates_of
+from tasks.alignment.drawing import Bounds, InstructionItem, items_of
+from tasks.artifacts import file_sha256
 from tasks.corpus.documents import halvings, in_sample
 from tasks.corpus.json_lines import numbered_lines
-from tasks.exercises.exercise import Exercise
+from tasks.exercises.marked_yaml import nearest
+from tasks.exercises.phrases import Material, gather
+from tasks.exercises.task_files import TaskFile, all_tasks
 
 _UNSEEN_SPLITS = ("valid", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
 class InstructionConfig:
-    """How many items; a task with fewer than `fewest_*` is skipped, fewer than `fewest_tasks` tasks is an error."""
+    """How many items; a task with fewer than `fewest_*` is skipped, fewer than `fewest_tasks` from the corpus an error.
 
+    `families` are those to make items of, () for all; `held_out` are never trained on, and those that their tasks call
+    related are left out altogether. `task_files` are tasks of one's own beside the built-in ones, from the checkout on.
+    """
+
+    families: tuple[str, ...] = ()
+    held_out: tuple[str, ...] = ("completion",)
+    task_files: tuple[str, ...] = ()
     per_task: int = 3000
     unseen_per_task: int = 100
     fewest_train_items: int = 100
@@ -36,7 +43,7 @@ class InstructionConfig:
     most_phrases: int = 60_000
     max_text_bytes: int = 50_000_000  # of a longer split a sample of documents is read; it holds phrases enough
     largest_answer_share: float = 0.03
-    max_prompt_bytes: int = 240
+    max_prompt_bytes: int = 300
     max_answer_bytes: int = 60
     seed: int = 1
 
@@ -50,57 +57,100 @@ class InstructionConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InstructionItem:
-    """One question; `input` is the raw text it is about, all that a copy rule may look at."""
-
-    id: str
-    task: str
-    family: str
-    template: str
-    input: str
-    prompt: str
-    answer: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class InstructionSet:
-    """Items to train on, unseen items of the trained families, items of the held-out family, skipped tasks and why."""
+    """Items to train on, unseen items of the trained families, items of the held-out ones, skipped tasks and why."""
 
     train: tuple[InstructionItem, ...]
     valid: tuple[InstructionItem, ...]
     held_out: tuple[InstructionItem, ...]
     skipped: Mapping[str, str]
+    tasks: tuple[TaskFile, ...]
 
 
-def build_instructions(split: Path, config: InstructionConfig) -> InstructionSet:
+@dataclass(frozen=True, kw_only=True)
+class _Materials:
+    """The corpus's own, and how many items of it make a task."""
+
+    seen: Material
+    unseen: Material
+    config: InstructionConfig
+
+    def train(self, task: TaskFile, without: frozenset[str]) -> list[InstructionItem]:
+        return items_of(task, "train", self.seen, self._bounds(self.config.per_task), without)
+
+    def fresh(self, task: TaskFile, without: frozenset[str] = frozenset()) -> list[InstructionItem]:
+        return items_of(task, "unseen", self.unseen, self._bounds(self.config.unseen_per_task), without)
+
+    def _bounds(self, most: int) -> Bounds:
+        config = self.config
+        return Bounds(
+            most=most,
+            largest_answer_share=config.largest_answer_share,
+            max_prompt_bytes=config.max_prompt_bytes,
+            max_answer_bytes=config.max_answer_bytes,
+            seed=config.seed,
+        )
+
+
+def build_instructions(split: Path, config: InstructionConfig, checkout: Path = Path()) -> InstructionSet:
     """The instruction set of a split corpus (`train.jsonl`, `valid.jsonl`, `test.jsonl`).
 
     ValueError when the corpus gives fewer than `fewest_tasks` tasks, with what each of the others lacked.
     """
+    tasks = _tasks(config, checkout)
+    removed = removed_families(tasks, config.held_out)
+    materials = _materials(split, config)
+    held_out = {task.name: materials.fresh(task) for task in tasks if task.family in config.held_out}
+    apart = frozenset(item.input for items in held_out.values() for item in items)
+    train: dict[str, list[InstructionItem]] = {}
+    valid: dict[str, list[InstructionItem]] = {}
+    skipped: dict[str, str] = {}
+    for task in tasks:
+        if task.family in config.held_out:
+            skipped[task.name] = _lacking(None, len(held_out[task.name]), config)
+        elif task.family in removed:
+            skipped[task.name] = f"its family {task.family} is related to one that is held out"
+        else:
+            trained = materials.train(task, apart)
+            fresh = materials.fresh(task, frozenset(item.input for item in trained))
+            skipped[task.name] = _lacking(len(trained), len(fresh), config)
+            train[task.name], valid[task.name] = trained, fresh
+    kept = [task for task in tasks if not skipped[task.name]]
+    _refuse_too_few(tasks, kept, skipped, config)
+    return InstructionSet(
+        train=_sorted(kept, train),
+        valid=_sorted(kept, valid),
+        held_out=_sorted(kept, held_out),
+        skipped={name: reason for name, reason in skipped.items() if reason},
+        tasks=tuple(kept),
+    )
+
+
+def _tasks(config: InstructionConfig, checkout: Path) -> list[TaskFile]:
+    tasks = all_tasks([checkout / name for name in config.task_files])
+    _refuse_unknown("families", config.families, tasks)
+    return [task for task in tasks if not config.families or task.family in config.families]
+
+
+def _refuse_unknown(setting: str, families: Sequence[str], tasks: Sequence[TaskFile]) -> None:
+    known = sorted({task.family for task in tasks})
+    for family in families:
+        if family not in known:
+            raise ValueError(f"instructions.{setting}: there is no family {family}; {nearest(family, known)}")
+
+
+def removed_families(tasks: Sequence[TaskFile], held_out: Sequence[str]) -> frozenset[str]:
+    """All that is not trained on: the families held out, and those that their tasks call related."""
+    _refuse_unknown("held_out", held_out, tasks)
+    related = {family for task in tasks if task.family in held_out for family in task.related}
+    return frozenset(held_out) | related
+
+
+def _materials(split: Path, config: InstructionConfig) -> _Materials:
     seen = gather(_documents(split / "train.jsonl", config), most=config.most_phrases)
     apart = chain.from_iterable(_documents(split / f"{name}.jsonl", config) for name in _UNSEEN_SPLITS)
     unseen = gather(apart, most=config.most_phrases, without=seen)
-    train: list[InstructionItem] = []
-    kept: dict[str, list[InstructionItem]] = {}
-    skipped: dict[str, str] = {}
-    for task in TASKS:
-        trained = [] if task.family == HELD_OUT_FAMILY else items_of(task, seen, config, config.per_task)
-        others = replace(unseen, words=_words_apart(unseen.words, trained)) if task.source == "words" else unseen
-        fresh = items_of(task, others, config, config.unseen_per_task)
-        passed, reason = _enough(task, len(trained), len(fresh), config)
-        if passed:
-            train += trained
-            kept[task.name] = fresh
-        else:
-            skipped[task.name] = reason
-    _refuse_too_few(kept, skipped, config)
-    unseen_items = sorted(chain.from_iterable(kept.values()), key=lambda item: item.id)
-    return InstructionSet(
-        train=tuple(sorted(train, key=lambda item: item.id)),
-        valid=tuple(item for item in unseen_items if item.family != HELD_OUT_FAMILY),
-        held_out=tuple(item for item in unseen_items if item.family == HELD_OUT_FAMILY),
-        skipped=skipped,
-    )
+    return _Materials(seen=seen, unseen=unseen, config=config)
 
 
 def _documents(path: Path, config: InstructionConfig) -> Iterator[dict[str, Any]]:
@@ -108,86 +158,36 @@ def _documents(path: Path, config: InstructionConfig) -> Iterator[dict[str, Any]
     return (document for document in read_lines(path) if in_sample(document["id"], halved))
 
 
-def items_of(task: Task, material: Material, config: InstructionConfig, most: int) -> list[InstructionItem]:
-    """At most `most` items of one task: closed answers in equal parts, no open answer above its share.
-
-    The things are taken in the order of their keys, a random order that depends on content alone.
-    """
-    items: dict[str, InstructionItem] = {}
-    said: Counter[str] = Counter()
-    quota = _quota(task, config, most)
-    for thing in getattr(material, task.source):
-        exercise = _exercise(task, thing, material, config.seed)
-        if exercise is None or said[exercise.answer] >= quota:
-            continue
-        item = _item(task, exercise, config.seed)
-        if _fits(item, config) and item.id not in items:
-            items[item.id] = item
-            said[exercise.answer] += 1
-        if len(items) == most:
-            break
-    return list(items.values())
+def _sorted(kept: Sequence[TaskFile], items: Mapping[str, Sequence[InstructionItem]]) -> tuple[InstructionItem, ...]:
+    found = chain.from_iterable(items.get(task.name, ()) for task in kept)
+    return tuple(sorted(found, key=lambda item: item.id))
 
 
-def _quota(task: Task, config: InstructionConfig, most: int) -> int:
-    if task.labels:
-        return -(-most // len(task.labels))
-    return max(3, round(config.largest_answer_share * most))
-
-
-def _exercise(task: Task, thing: Phrase | Definition | str, material: Material, seed: int) -> Exercise | None:
-    key = thing if isinstance(thing, str) else thing.key
-    chance = random.Random(key_of("exercise", seed, task.name, key))
-    label = chance.choice(task.labels) if task.labels else ""
-    return task.make(thing, chance, label, material)
-
-
-def _item(task: Task, exercise: Exercise, seed: int) -> InstructionItem:
-    template = choose(templates_of(task.name), seed, task.name, exercise.text)
-    prompt, answer = template.fill({"text": exercise.text, "answer": exercise.answer, **exercise.slots})
-    return InstructionItem(
-        id=key_of("item", task.name, prompt, answer),
-        task=task.name,
-        family=task.family,
-        template=template.name,
-        input=exercise.text,
-        prompt=prompt,
-        answer=answer,
-    )
-
-
-def _fits(item: InstructionItem, config: InstructionConfig) -> bool:
-    """Bytes bound tokens without asking a tokenizer: a byte-level one never makes more tokens than bytes."""
-    prompt, answer = item.prompt.encode("utf-8", "replace"), item.answer.encode("utf-8", "replace")
-    return len(prompt) <= config.max_prompt_bytes and len(answer) <= config.max_answer_bytes
-
-
-def _words_apart(words: Sequence[str], trained: Iterable[InstructionItem]) -> tuple[str, ...]:
-    """`words` that no training item asks about: a word may stand in many groups, its question must not."""
-    asked = {item.input for item in trained}
-    return tuple(word for word in words if word not in asked)
-
-
-def _enough(task: Task, trained: int, fresh: int, config: InstructionConfig) -> tuple[bool, str]:
-    if task.family != HELD_OUT_FAMILY and trained < config.fewest_train_items:
-        return False, f"{trained} items from the training text, at least {config.fewest_train_items} needed"
+def _lacking(trained: int | None, fresh: int, config: InstructionConfig) -> str:
+    """Why a task is skipped, or ""; `trained` is None where it is not to be trained on."""
+    if trained is not None and trained < config.fewest_train_items:
+        return f"{trained} items to train on, at least {config.fewest_train_items} needed"
     if fresh < config.fewest_unseen_items:
-        return False, f"{fresh} items from unseen groups, at least {config.fewest_unseen_items} needed"
-    return True, ""
+        return f"{fresh} unseen items, at least {config.fewest_unseen_items} needed"
+    return ""
 
 
-def _refuse_too_few(kept: Mapping[str, object], skipped: Mapping[str, str], config: InstructionConfig) -> None:
-    if len(kept) < config.fewest_tasks:
-        lacking = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
+def _refuse_too_few(
+    tasks: Sequence[TaskFile], kept: Sequence[TaskFile], skipped: Mapping[str, str], config: InstructionConfig
+) -> None:
+    of_corpus = [task.name for task in kept if task.source.corpus]
+    if len(of_corpus) < config.fewest_tasks:
+        lacking = "; ".join(f"{task.name}: {skipped[task.name]}" for task in tasks if skipped[task.name])
         raise ValueError(
-            f"instructions: the corpus gives {len(kept)} tasks and {config.fewest_tasks} are needed ({lacking}); "
+            f"instructions: the corpus gives {len(of_corpus)} tasks and {config.fewest_tasks} are needed ({lacking}); "
             "add more text of whole sentences, or name smaller counts under instructions: in params.yaml"
         )
-    families = {task.family for task in TASKS if task.name in kept}
-    if HELD_OUT_FAMILY not in families or len(families) < 3:
+    families = {task.family for task in kept}
+    missing = [family for family in config.held_out if family not in families]
+    if missing or len(families) < 3:
         raise ValueError(
-            f"instructions: the corpus gives only the families {', '.join(sorted(families))}; three are needed, "
-            f"{HELD_OUT_FAMILY} (held out) among them: add more text of whole sentences"
+            f"instructions: there are only the families {', '.join(sorted(families))}; three are needed, and among them "
+            f"those held out ({', '.join(config.held_out)}): add more text of whole sentences, or hold out another"
         )
 
 
@@ -213,23 +213,26 @@ def write_instructions(folder: Path, items: InstructionSet, config: InstructionC
 
 def index_of(items: InstructionSet, config: InstructionConfig) -> dict[str, Any]:
     counts = {name: Counter(item.task for item in getattr(items, name)) for name in ("train", "valid", "held_out")}
-    present = [task for task in TASKS if task.name not in items.skipped]
-    trained = [task.name for task in present if task.family != HELD_OUT_FAMILY]
+    trained = [task.name for task in items.tasks if task.family not in config.held_out]
     weights = mixing_weights([counts["train"][name] for name in trained], config.per_task)
+    own = {Path(name).stem for name in config.task_files}
+    # a task of one's own counts by what it says, not by where it lies
+    digests = {task.name: file_sha256(task.path) for task in items.tasks if task.name in own}
     return {
-        "held_out_family": HELD_OUT_FAMILY,
+        "held_out": list(config.held_out),
         "items": {name: sum(count.values()) for name, count in counts.items()},
-        "settings": asdict(config),
+        "settings": {**asdict(config), "task_files": digests},
         "skipped": dict(items.skipped),
         "tasks": {
             task.name: {
                 "answer_in_text": task.answer_in_text,
+                "answer_type": task.answer_type,
                 "family": task.family,
                 "items": {name: count[task.name] for name, count in counts.items()},
-                "labels": list(task.labels),
-                "templates": len(templates_of(task.name)),
+                "labels": list(task.options),
+                "templates": len(task.templates),
             }
-            for task in present
+            for task in items.tasks
         },
         "weights": dict(zip(trained, weights, strict=True)),
     }
@@ -241,4 +244,5 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def read_items(path: Path) -> list[InstructionItem]:
-    return [InstructionItem(**line) for line in read_lines(path)]
+    lines = read_lines(path)
+    return [InstructionItem(**{**line, "options": tuple(line.get("options", ()))}) for line in lines]

@@ -19,8 +19,8 @@ from models.tokenizers.chat import ChatTokenizer
 from tasks.alignment import annotator, human_labels
 from tasks.alignment.human_labels import Label
 from tasks.alignment.instructions import InstructionItem, read_items, read_lines
-from tasks.alignment.phrases import key_of
 from tasks.evaluation.answers import Answer, ask
+from tasks.exercises.phrases import key_of
 
 BATCH_SEQUENCES = 128
 

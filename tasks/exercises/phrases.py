@@ -35,6 +35,8 @@ _DEFINITION = re.compile(
 _CONSTANT = re.compile(r"^([A-Z][A-Z0-9_]{2,} = [^\s#][^\n#]{0,20}[^\s#,({\[])$", re.MULTILINE)
 _CODE = "source"
 
+MATERIALS = ("phrases", "words", "definitions")  # the lists of Material, as task files call them
+
 Thing = TypeVar("Thing")
 
 

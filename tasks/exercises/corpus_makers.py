@@ -1,38 +1,32 @@
-"""The tasks: from a phrase, a word or a definition in code to a question with a known answer.
+"""From a phrase, a word or a definition in a corpus to a question with a known answer.
 
 Each maker is a function (thing, chance, label, material) -> Exercise, or None where the thing does not fit; `chance` is
-seeded by the thing alone, so one changed document changes only its own items. Families and what is held out follow FLAN
-(Wei et al. 2022): a whole family, not a task, is kept from training.
+seeded by the thing alone, so one changed document changes only its own exercises. `label` is the answer that is wanted,
+where a task's answers are closed and the maker can make any of them.
 """
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from tasks.alignment.phrases import Definition, Material, Phrase
 from tasks.exercises.exercise import Exercise
+from tasks.exercises.phrases import Definition, Material, Phrase
 
+CorpusMaker = Callable[[Any, random.Random, str, Material], Exercise | None]
+
+# the closed answers of makers that have some; a task names all or some of them as its options
+CLOSED: Mapping[str, tuple[str, ...]] = {
+    "count_words": ("two", "three", "four", "five", "six"),
+    "position": ("start", "middle", "end"),
+    "spelling": ("correct", "misspelled"),
+    "contains": ("yes", "no"),
+    "brackets": ("yes", "no"),
+    "kind_of_definition": ("function", "method", "class", "constant"),
+}
 NUMBERS = ("one", "two", "three", "four", "five", "six")
-HELD_OUT_FAMILY = "completion"
 BLANK = "___"
 _SPELLED_WORDS = 4
 _SPELLED_LETTERS = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """`labels` are the closed answers, given out evenly; () where every item has its own answer.
-
-    `source` names the list of `Material` it is made from; `answer_in_text` says where the answer stands.
-    """
-
-    name: str
-    family: str
-    source: str
-    labels: tuple[str, ...]
-    answer_in_text: bool
-    make: Callable[[Any, random.Random, str, Material], Exercise | None]
 
 
 def count_words(phrase: Phrase, chance: random.Random, label: str, material: Material) -> Exercise | None:
@@ -139,7 +133,7 @@ def cloze(phrase: Phrase, chance: random.Random, label: str, material: Material)
         return None
     first, second = (answer, other) if chance.random() < 0.5 else (other, answer)
     text = phrase.of([*phrase.words[:place], BLANK, *phrase.words[place + 1 :]])
-    return Exercise(text=text, answer=answer, slots={"first": first, "second": second})
+    return Exercise(text=text, answer=answer, slots={"first": first, "second": second}, options=(first, second))
 
 
 def next_word(phrase: Phrase, chance: random.Random, label: str, material: Material) -> Exercise | None:
@@ -158,28 +152,19 @@ def _bracketed(phrase: Phrase, place: int) -> str:
     return phrase.of([*phrase.words[:place], f"[{phrase.words[place]}]", *phrase.words[place + 1 :]])
 
 
-_KINDS = ("function", "method", "class", "constant")
-_YES_NO = ("yes", "no")
-
-
-def _task(
-    name: str, family: str, source: str, labels: tuple[str, ...], in_text: bool, make: Callable[..., Any]
-) -> Task:
-    return Task(name=name, family=family, source=source, labels=labels, answer_in_text=in_text, make=make)
-
-
-# name, family, material, closed answers, does the answer stand in the text, maker
-TASKS = (
-    _task("count_words", "form", "phrases", NUMBERS[1:], False, count_words),
-    _task("first_letter", "form", "words", (), False, first_letter),
-    _task("position", "form", "phrases", ("start", "middle", "end"), False, position),
-    _task("kind_of_definition", "form", "definitions", _KINDS, False, kind_of_definition),
-    _task("spelling", "judgement", "phrases", ("correct", "misspelled"), False, spelling),
-    _task("contains", "judgement", "phrases", _YES_NO, False, contains),
-    _task("brackets", "judgement", "phrases", _YES_NO, False, brackets),
-    _task("marked_word", "extraction", "phrases", (), True, marked_word),
-    _task("number", "extraction", "phrases", (), True, number),
-    _task("cloze", HELD_OUT_FAMILY, "phrases", (), False, cloze),
-    _task("next_word", HELD_OUT_FAMILY, "phrases", (), False, next_word),
-    _task("describe", HELD_OUT_FAMILY, "definitions", (), False, describe),
-)
+# material -> name -> maker
+CORPUS_MAKERS: Mapping[str, Mapping[str, CorpusMaker]] = {
+    "phrases": {
+        "count_words": count_words,
+        "position": position,
+        "spelling": spelling,
+        "contains": contains,
+        "brackets": brackets,
+        "marked_word": marked_word,
+        "number": number,
+        "cloze": cloze,
+        "next_word": next_word,
+    },
+    "words": {"first_letter": first_letter},
+    "definitions": {"kind_of_definition": kind_of_definition, "describe": describe},
+}

@@ -1,0 +1,90 @@
+"""The exercises of a task whose source is a file: JSON lines, JSON, Parquet, CSV or TSV, one exercise a row."""
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tasks.exercises.exercise import Exercise
+from tasks.exercises.task_files import ALWAYS, TaskFile
+
+TABLES = {".csv": ",", ".tsv": "\t"}
+Placed = Iterator[tuple[str, Any]]  # ("line 3", the row)
+
+
+def file_exercises(task: TaskFile) -> list[Exercise]:
+    """ValueError with file, line and mend for a row that is no exercise of this task."""
+    file = task.source.file
+    assert file is not None
+    rows = _table_rows(file) if file.suffix.lower() in TABLES else _json_or_parquet_rows(file)
+    found = [_exercise(task, f"{file}, {place}" if place else str(file), row) for place, row in rows]
+    if not found:
+        raise ValueError(f"{file}: there is no row in it; {task.path} needs exercises")
+    return found
+
+
+def _table_rows(file: Path) -> Placed:
+    """Rows of {column: cell}; the first line names the columns."""
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        reader = csv.DictReader(stream, delimiter=TABLES[file.suffix.lower()], strict=True)
+        try:
+            for row in reader:
+                if None in row or None in row.values():
+                    names = len(reader.fieldnames or ())
+                    raise ValueError(f"other than the {names} cells that the first line names; mend the quotes")
+                yield f"line {reader.line_num}", row
+        except (csv.Error, ValueError) as error:
+            raise ValueError(f"{file}, line {reader.line_num}: {error}") from error
+
+
+def _json_or_parquet_rows(file: Path) -> Placed:
+    # pyarrow, behind these readers, is not there on a machine that only trains
+    from tasks.corpus.archives import Member, suffix_of
+    from tasks.corpus.rows import ROW_FILES, read_rows
+    from tasks.corpus.sources import Limits, Refusal
+
+    if suffix_of(file.name) not in ROW_FILES:
+        raise ValueError(f"{file}: not read as rows; write it as one of {', '.join((*ROW_FILES, *TABLES))}")
+    with file.open("rb") as stream:
+        for place, row in read_rows(Member(name=file.name, stream=stream), Limits()):
+            if isinstance(row, Refusal):
+                raise ValueError(f"{file}, {place}: {row.reason} ({row.detail}); mend this row")
+            yield place, row
+
+
+def _exercise(task: TaskFile, where: str, row: Any) -> Exercise:
+    fields = task.source.fields or {}
+    if not isinstance(row, Mapping):
+        raise ValueError(f"{where}: expected fields and values, found {type(row).__name__}")
+    values = {name: _value(where, row, field, name) for name, field in fields.items() if name != "options"}
+    options = _options(where, row, fields["options"]) if "options" in fields else task.options
+    if options and values["answer"] not in options:
+        raise ValueError(
+            f"{where}: the answer {values['answer']!r} is none of the options {', '.join(options)}; "
+            f"correct it, or add it to the options in {task.path}"
+        )
+    return Exercise(
+        text=values["text"],
+        answer=values["answer"],
+        slots={name: value for name, value in values.items() if name not in (*ALWAYS, "rationale")},
+        rationale=values.get("rationale", ""),
+        options=options,
+    )
+
+
+def _value(where: str, row: Mapping[str, Any], field: str, name: str) -> str:
+    if field not in row:
+        raise ValueError(f"{where}: no field {field}; it has {', '.join(map(str, row))}: name one for {name} in fields")
+    value = row[field]
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"{where}: {field} is {type(value).__name__}; write a text or a number")
+    if not str(value).strip():
+        raise ValueError(f"{where}: {field} is empty; write the {name} there, or leave the row out")
+    return str(value).strip()
+
+
+def _options(where: str, row: Mapping[str, Any], field: str) -> tuple[str, ...]:
+    value = row.get(field)
+    if not isinstance(value, list | tuple) or not value or not all(isinstance(each, str) for each in value):
+        raise ValueError(f"{where}: {field} is no list of texts; write the options as one")
+    return tuple(value)
