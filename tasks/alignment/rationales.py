@@ -7,13 +7,13 @@ that sentence alone. Answers are taken out of what is said by the same rule for 
 import random
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
 from models.catalogue import load_model
 from models.sampling import SamplingConfig
-from tasks.alignment.instructions import InstructionItem
+from tasks.alignment.drawing import InstructionItem
 from tasks.alignment.tuning import Tuned, Tuning, tune
 from tasks.evaluation.answers import ask
 from tasks.evaluation.extraction import extract
@@ -111,14 +111,7 @@ def _tuned(
 ) -> Tuned:
     items = [item_of(exercise, study.task, rationale=rationale) for exercise in exercises]
     named = folder / f"{study.task}-{'with' if rationale else 'without'}-{steps}-seed{seed}"
-    tuning = Tuning(
-        steps=steps,
-        batch_sequences=study.tuning.batch_sequences,
-        learning_rate=study.tuning.learning_rate,
-        warmup_steps=study.tuning.warmup_steps,
-        runtime=study.tuning.runtime,
-    )
-    return tune(base, items, tuning, named, seed=seed)
+    return tune(base, items, replace(study.tuning, steps=steps), named, seed=seed)
 
 
 def _asked(study: Study, name: str, seed: int, steps: int, tuned: Tuned) -> Arm:

@@ -3,12 +3,12 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tasks.alignment import instruct
-from tasks.alignment.instructions import InstructionItem
+from tasks.alignment.drawing import InstructionItem
 from tasks.conversations.kept import Turns
 from tasks.training.engine import Hook, TrainingConfig
 from tasks.training.job import Job
@@ -24,7 +24,7 @@ class Tuning:
     batch_sequences: int = 32
     learning_rate: float = 3e-3
     warmup_steps: int = 0
-    runtime: Runtime = Runtime()
+    runtime: Runtime = field(default_factory=Runtime)
 
     @property
     def training(self) -> TrainingConfig:
