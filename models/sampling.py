@@ -6,7 +6,7 @@ prompts under the same keys meet the same random numbers, which pairs their comp
 Shapes: B samples, T tokens, V vocabulary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +37,7 @@ class SamplingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """`tokens` without the prompt, the stop token included if there is one (`finished`).
+    """`tokens` without the prompt, the stop token included if there is one (`finished`: it, or a complete answer).
 
     `log_probabilities` are those of the temperature's distribution before top-k and top-p, in nats.
     """
@@ -57,10 +57,12 @@ def sample(
     pad_id: int,
     keys: Sequence[int] | None = None,
     batch_sequences: int = 64,
+    is_complete: Callable[[Sequence[int]], bool] | None = None,
 ) -> list[Sample]:
     """One answer per prompt, in their order; ValueError when a prompt leaves no room in the model's context.
 
-    Prompts of like length share a batch; an answer ends at a stop id, at max_tokens, or where the context ends.
+    Prompts of like length share a batch; an answer ends at a stop id, at max_tokens, where the context ends, or as soon as
+    `is_complete` says so of its tokens.
     """
     context = int(model.config.max_position_embeddings)
     for prompt in prompts:
@@ -77,7 +79,7 @@ def sample(
         places = order[start : start + batch_sequences]
         batch = _Batch(model, [prompts[place] for place in places], [keys[place] for place in places], pad_id)
         with torch.inference_mode(), _as_written(model):
-            found = batch.run(config, seed, stop_ids, context)
+            found = batch.run(config, seed, stop_ids, context, is_complete)
         samples.update(zip(places, found, strict=True))
     model.train(was_training)
     return [samples[place] for place in range(len(prompts))]
@@ -105,7 +107,14 @@ class _Batch:
         self._lengths = [len(ids) for ids in prompts]
         self._cache = DynamicCache(config=model.config)
 
-    def run(self, config: SamplingConfig, seed: int, stop_ids: frozenset[int], context: int) -> list[Sample]:
+    def run(
+        self,
+        config: SamplingConfig,
+        seed: int,
+        stop_ids: frozenset[int],
+        context: int,
+        is_complete: Callable[[Sequence[int]], bool] | None,
+    ) -> list[Sample]:
         count = len(self._rows)
         tokens: list[list[int]] = [[] for _ in range(count)]
         scores: list[list[float]] = [[] for _ in range(count)]
@@ -120,7 +129,7 @@ class _Batch:
                 if not ended[row]:
                     tokens[row].append(token)
                     scores[row].append(score)
-                    finished[row] = token in stop_ids
+                    finished[row] = token in stop_ids or (is_complete is not None and is_complete(tokens[row]))
                     ended[row] = finished[row] or position + 1 == most[row]
             if all(ended):
                 break

@@ -59,6 +59,9 @@ class ChatTokenizer:
         self.special_ids = frozenset(
             number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special
         )
+        # what the tokenizer itself puts before a text: [] for ours and GPT-2's, the beginning token for Llama's
+        self.opening_ids = list(self._specials.encode("", add_special_tokens=True).ids)
+        self.beginning_id = self._special_id(beginning) if beginning else self.end_of_text_id
         self._skeletons: dict[tuple[tuple[str, ...], bool], list[list[int] | int]] = {}
 
     @classmethod

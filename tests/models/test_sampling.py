@@ -68,6 +68,16 @@ def test_a_draw_is_the_inverse_transform_of_its_own_number(model: Any) -> None:
         assert list(answer.tokens) == told
 
 
+def test_an_answer_ends_where_its_tokens_are_complete(model: Any) -> None:
+    whole = drawn(model, PROMPTS, seed=2)
+    ended = drawn(model, PROMPTS, seed=2, is_complete=lambda tokens: sum(tokens) % 3 == 0)
+    for one, other in zip(whole, ended, strict=True):
+        sums = np.cumsum(one.tokens) % 3
+        length = int(np.argmin(sums)) + 1 if not sums.all() else 12
+        assert other.tokens == one.tokens[:length]
+        assert other.finished == (not sums.all())
+
+
 def test_an_answer_does_not_depend_on_the_batch_it_is_in(model: Any) -> None:
     """Neither on its size, nor on the order, nor on who else is there: only on seed, key and prompt."""
     prompts = [*PROMPTS, *PROMPTS, *PROMPTS]
