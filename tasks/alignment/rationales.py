@@ -11,12 +11,15 @@ from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
+import numpy as np
+
 from models.catalogue import load_model
 from models.sampling import SamplingConfig
 from tasks.alignment.drawing import InstructionItem
 from tasks.alignment.tuning import Tuned, Tuning, tune
 from tasks.evaluation.answers import ask
 from tasks.evaluation.extraction import extract
+from tasks.evaluation.seed_intervals import interval
 from tasks.exercises.exercise import Exercise, Maker
 
 HELD_OUT_OF = 5  # one text of so many is for judging
@@ -104,6 +107,12 @@ def compared(study: Study, base: Callable[[int], Path], folder: Path, seeds: Seq
         steps = round(study.tuning.steps * found[WITH].tokens / found[WITHOUT].tokens)
         longer = _tuned(study, steps, exercises, False, base(seed), folder, seed)
         yield _asked(study, SAME_TOKENS, seed, steps, longer)
+
+
+def difference(arms: Sequence[Arm], name: str, other: str) -> tuple[float, float, float]:
+    """Exact match of `name` - that of `other`, seed by seed on the same items; 95 % interval over seeds and items."""
+    scores = [np.array([arm.exact for arm in arms if arm.name == each]) for each in (name, other)]
+    return interval(scores[0] - scores[1])
 
 
 def _tuned(
