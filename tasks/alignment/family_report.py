@@ -23,7 +23,7 @@ class Study:
     """Results of all seeds beside the base's marks, by held-out family."""
 
     def __init__(self, base: Mapping[str, Marks], results: Sequence[Result]) -> None:
-        self.base, self._results = base, results
+        self.base, self.results = base, results
 
     @property
     def held_out(self) -> list[str]:
@@ -31,11 +31,11 @@ class Study:
 
     @property
     def numbers(self) -> list[int | None]:
-        return list(dict.fromkeys(each.number for each in self._results if each.wording == "templates"))
+        return list(dict.fromkeys(each.number for each in self.results if each.wording == "templates"))
 
     def of(self, family: str, number: int | None, wording: Wording) -> list[Result]:
         wanted = (family, number, wording)
-        return [each for each in self._results if (each.held_out, each.number, each.wording) == wanted]
+        return [each for each in self.results if (each.held_out, each.number, each.wording) == wanted]
 
     def gains(
         self, families: Sequence[str], number: int | None, wording: Wording, measure: Measure
@@ -68,7 +68,7 @@ class Study:
 
     def trained_on(self, number: int | None) -> float:
         return fmean(
-            len(each.families) for each in self._results if (each.number, each.wording) == (number, "templates")
+            len(each.families) for each in self.results if (each.number, each.wording) == (number, "templates")
         )
 
 
@@ -80,13 +80,13 @@ def table(study: Study) -> Iterator[str]:
     ]
     for measure, said in SAID.items():
         yield f"{said}: base, then the gain over it (95 % interval over seeds and items) by families trained on"
-        yield f"{'held out':14}{'items':>6}{'base':>7}" + "".join(f"{name:>25}" for name, _, _ in columns)
+        yield f"{'held out':14}{'items':>6}{'base':>7}" + "".join(f"{name:>27}" for name, _, _ in columns)
         rows = [(family, [family]) for family in study.held_out]
         for name, families in [*rows, ("all of them", study.held_out)]:
             before = [mark for family in families for mark in getattr(study.base[family], measure)]
             if before:
                 cells = (study.gains(families, number, wording, measure) for _, number, wording in columns)
-                yield f"{name:14}{len(before):6}{fmean(before):7.3f}" + "".join(f"{_cell(each):>25}" for each in cells)
+                yield f"{name:14}{len(before):6}{fmean(before):7.3f}" + "".join(f"{_cell(each):>27}" for each in cells)
         yield f"templates over none, all held-out families: {_cell(study.over_control(study.held_out, measure))}"
         yield ""
 
