@@ -26,7 +26,7 @@ class Pool:
     tasks: Sequence[TaskFile]
     seen: Material
     unseen: Material
-    per_task: int = 400
+    per_task: int = 300
     asked_per_task: int = 50
     seed: int = 1
     max_prompt_bytes: int = 300

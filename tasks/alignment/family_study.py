@@ -24,7 +24,7 @@ from tasks.evaluation.choices import chosen
 from tasks.evaluation.seed_intervals import Array, interval
 from tasks.evaluation.token_likelihood import Split, score_splits
 
-BASE = "base"
+NAMES: Wording = "names"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,42 +75,52 @@ class Study:
     seeds: Sequence[int] = (1, 2, 3)
     numbers: Sequence[int | None] = (1, 2, 4, None)
     max_answer_tokens: int = 24
-    _tuned: dict[str, tuple[Any, ChatTokenizer]] = field(default_factory=dict)
+    _tuned: dict[Mixture, tuple[Any, ChatTokenizer]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._asked = {family: self.pool.asked(family) for family in self.pool.families}
+        asked = frozenset(item.input for items in self._asked.values() for item in items)
+        wordings: tuple[Wording, ...] = ("templates", "names")
+        self._items = {
+            (family, wording): self.pool.trained((family,), wording, asked)
+            for family in self.pool.families
+            for wording in wordings
+        }
 
     def base_marks(self, held_out: str) -> Marks:
         """Of the base, which knows no turns: the question as plain text, its answer on the next line."""
         model, tokenizer = load_model(self.base)
-        return asked_plainly(model, tokenizer, self.pool.asked(held_out), self.max_answer_tokens)
+        return asked_plainly(model, tokenizer, self._asked[held_out], self.max_answer_tokens)
 
     def results(self, held_out: Sequence[str]) -> Iterator[Result]:
         """Seed by seed; of the same mixture the second family that asks finds its model tuned."""
+        asked_for: list[tuple[int | None, Wording]] = [(number, "templates") for number in self.numbers]
         for seed in self.seeds:
-            for number, wording in (*((number, "templates") for number in self.numbers), (None, "names")):
+            for number, wording in (*asked_for, (None, NAMES)):
                 for family in held_out:
-                    yield self._result(family, number, "names" if wording == "names" else "templates", seed)
+                    yield self._result(family, number, wording, seed)
                 self._tuned.clear()
 
     def _result(self, held_out: str, number: int | None, wording: Wording, seed: int) -> Result:
         families = trained_families(self.pool, held_out, number, seed)
         mixture = Mixture(families=tuple(sorted(families)), wording=wording, seed=seed)
         model, tokenizer = self._model(mixture)
-        items = self.pool.asked(held_out)
+        items = self._asked[held_out]
         return Result(
             held_out=held_out, number=number, wording=wording, seed=seed, families=families,
             marks=asked_in_turns(model, tokenizer, items, self.max_answer_tokens),
         )  # fmt: skip
 
     def _model(self, mixture: Mixture) -> tuple[Any, ChatTokenizer]:
-        if mixture.name not in self._tuned:
-            unseen = [item for family in self.pool.families for item in self.pool.asked(family)]
-            items = self.pool.trained(mixture.families, mixture.wording, frozenset(item.input for item in unseen))
-            for family in self.pool.families:
+        if mixture not in self._tuned:
+            items = [item for family in mixture.families for item in self._items[family, mixture.wording]]
+            for family, asked in self._asked.items():
                 removed = removed_families(self.pool.tasks, (family,))
                 if not removed & set(mixture.families):
-                    check_apart(items, self.pool.asked(family), removed)
+                    check_apart(items, asked, removed)
             tuned = tune(self.base, items, self.tuning, self.folder / mixture.name, seed=mixture.seed)
-            self._tuned[mixture.name] = load_model(tuned.path)
-        return self._tuned[mixture.name]
+            self._tuned[mixture] = load_model(tuned.path)
+        return self._tuned[mixture]
 
 
 def asked_in_turns(model: Any, tokenizer: ChatTokenizer, items: Sequence[InstructionItem], max_tokens: int) -> Marks:

@@ -58,7 +58,7 @@ def tune(
     """The model in `base` tuned on items (at least one) and conversations; what was finished in `folder` is not repeated."""
     instructions = folder / "instructions"
     instructions.mkdir(parents=True, exist_ok=True)
-    _write(instructions / "train.jsonl", [asdict(item) for item in items])
+    _write(instructions / "train.jsonl", [vars(item) for item in items])
     for name in ("valid", "held_out"):  # nothing is sampled on the way
         _write(instructions / f"{name}.jsonl", [])
     inputs = {"base": str(base), "instructions": str(instructions)}

@@ -1,4 +1,4 @@
-"""Published chains of thought (FLAN's flan_cot, GSM8K) are read as they are, trained on, and the held-out ones get likelier."""
+"""Published chains of thought (FLAN flan_cot, GSM8K) are read, trained on, and those that were held out get likelier."""
 
 from pathlib import Path
 from typing import Any
