@@ -1,6 +1,6 @@
 """Learning in context, long enough to compare it with the best there is.
 
-    make prove in_context      kept in tests/benchmarks/results/in_context.txt; the small form: tests/emergence/test_in_context.py
+    make prove in_context      kept in tests/benchmarks/results/in_context.txt; small form: tests/emergence/test_in_context.py
 
 Label mappings beside the least loss that anybody can have, with shuffled labels as the control; linear functions beside
 least squares, of which a decoder is to be within twice the error once it has seen 2d examples (Garg et al. 2022).
