@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--held-out", nargs="+", help="families; all of them if none is named")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=available_cores())
     given = parser.parse_args()
     header("families")
     started = time.perf_counter()
@@ -45,7 +46,7 @@ def main() -> None:
         base = given.base or pretrained(root)
         seen, unseen = material()
         pool = Pool(tasks=all_tasks(), seen=seen, unseen=unseen)
-        runtime = Runtime(threads=available_cores())
+        runtime = Runtime(threads=given.threads)
         study = Study(
             pool=pool, base=base, folder=root / "tuned", seeds=range(1, given.seeds + 1),
             tuning=Tuning(steps=given.steps, batch_sequences=16, runtime=runtime),

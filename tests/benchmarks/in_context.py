@@ -38,8 +38,8 @@ SHAPE = LlamaShape(layers=4, width=64, heads=4, kv_heads=4, feed_forward=128, co
 def main() -> None:
     header("in_context")
     induction()
-    mappings(steps=3000)
-    linear_functions(steps=6000)
+    mappings(steps=1000)
+    linear_functions(steps=4000)
 
 
 def taught(module: nn.Module, objective: Objective, batches: Batches, *, steps: int, rows: int, rate: float) -> None:
@@ -66,7 +66,7 @@ def induction() -> None:
 def mappings(*, steps: int) -> None:
     model = small_attention(2, vocabulary=LABELS + LETTERS, context=2 * EXAMPLES)
     draw = label_mappings(EXAMPLES, letters=LETTERS)
-    taught(model, NextToken(), Drawn(draw, rows=32, seed=1), steps=steps, rows=32, rate=0.02)
+    taught(model, NextToken(), Drawn(draw, rows=32, seed=1), steps=steps, rows=32, rate=0.01)
     shuffled = label_mappings(EXAMPLES, letters=LETTERS, shuffled=True)
     show("label mappings, nats after 0, 1, ... examples", nats_by_place(model, draw, rows=1000, seed=2))
     show("the least there is", least_mapping_nats(EXAMPLES, LETTERS))
@@ -77,7 +77,7 @@ def linear_functions(*, steps: int) -> None:
     functions = Functions(dimensions=DIMENSIONS, examples=2 * DIMENSIONS + 1)
     torch.manual_seed(0)
     model = InContextRegressor(SHAPE, dimensions=DIMENSIONS)
-    taught(model, SquaredError(), FunctionBatches(functions, rows=64, seed=1), steps=steps, rows=64, rate=0.01)
+    taught(model, SquaredError(), FunctionBatches(functions, rows=64, seed=1), steps=steps, rows=64, rate=0.005)
     found = errors_by_examples(model, functions, rows=4000, seed=2)
     for name, errors in found.items():
         show(f"linear functions of {DIMENSIONS} numbers, squared error after 0, 1, ... examples: {name}", errors)
