@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from tasks import figures
 from tasks.emergence.abilities import LABELS, UNITS, Ability
 from tasks.emergence.report import Record, abilities_of, scores
-from tasks.emergence.verdict import interval
+from tasks.evaluation.seed_intervals import interval
 from tasks.figures import ACCENT, INK, MUTED, OCHRE, PAPER
 
 COLOURS = {"direct": OCHRE, "scratchpad": ACCENT}

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tasks.emergence.abilities import Ability
-from tasks.emergence.verdict import Array, Curve, Verdict, interval, judge
+from tasks.emergence.verdict import Curve, Verdict, judge
+from tasks.evaluation.seed_intervals import Array, interval
 
 Record = Mapping[str, Any]
 MEASURES = ("exact", "nats", "distance", "brier")

@@ -14,15 +14,14 @@ calibrates the two numbers are planted abilities, in tests/emergence/test_verdic
 Shapes: K sizes, S seeds, I items, D draws of the bootstrap, P pairs of (smaller sizes, one larger).
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from tasks.evaluation.seed_intervals import Array, resampled_means
+
 Named = Literal["sharp under both", "metric-induced", "smooth", "not resolved"]
 
 SHARP, NOT_SHARP = 0.25, 0.5
@@ -30,7 +29,6 @@ EARLY = 0.5
 FEWEST_SIZES = 4
 THERE_ALREADY = 0.9  # exact match of the smallest size
 HIDDEN_BY_ZERO = 3.0  # of n: no success among n says less than 3/n with 95 % confidence (the rule of three)
-DRAWS, SEED = 1000, 20_240_101
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,26 +179,3 @@ def _excess_over_lines(sizes_K: Array) -> Array:
             row[j] = 1.0
             rows.append(row)
     return np.array(rows)
-
-
-def resampled_means(scores_KSI: Array, draws: int = DRAWS) -> Array:
-    """Means [D, K] of the bootstrap: items drawn again for all models at once, seeds for every size by itself.
-
-    The spread over S seeds is stretched by sqrt(S / (S - 1)): a bootstrap of three shows two thirds of the variance.
-    """
-    sizes, seeds, items = scores_KSI.shape
-    generator = np.random.default_rng(SEED)
-    weights_DI = generator.multinomial(items, np.full(items, 1 / items), size=draws) / items
-    means_DKS = np.einsum("ksi,di->dks", scores_KSI, weights_DI, optimize=True)
-    chosen_DKS = generator.integers(0, seeds, size=(draws, sizes, seeds))
-    centre_DK = means_DKS.mean(2)
-    drawn_DK = np.take_along_axis(means_DKS, chosen_DKS, 2).mean(2)
-    stretch = math.sqrt(seeds / (seeds - 1)) if seeds > 1 else 1.0
-    return np.asarray(centre_DK + stretch * (drawn_DK - centre_DK))
-
-
-def interval(scores_SI: Array) -> tuple[float, float, float]:
-    """The mean of one size's scores, and its 95 % interval over seeds and items."""
-    means_D = resampled_means(scores_SI[None])[:, 0]
-    low, high = np.quantile(means_D, [0.025, 0.975])
-    return float(scores_SI.mean()), float(low), float(high)

@@ -244,7 +244,7 @@ def agree(one: float, other: float, count: float = 1) -> bool:
 
 def affordable(batch: Batch, *, fewest: int) -> int:
     """How many rows of a batch are read where all would be too many."""
-    width = batch.tensors["ids"][0].numel()
+    width = max(tensor[0].numel() for tensor in batch.tensors.values())
     return min(len(batch), MOST_ROWS, max(fewest, MOST_TOKENS // width))
 
 

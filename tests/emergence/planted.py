@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from tasks.emergence.study import parameters_of
-from tasks.emergence.verdict import Array, Curve
+from tasks.emergence.verdict import Curve
+from tasks.evaluation.seed_intervals import Array
 
 SIZES = (1_000_000, 4_000_000, 16_000_000, 64_000_000, 256_000_000, 1_024_000_000)
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from planted import SIZES, Planted, linear, planted, power_law, step
 
-from tasks.emergence.verdict import Curve, Verdict, interval, judge, resampled_means, shape
+from tasks.emergence.verdict import Curve, Verdict, judge, shape
+from tasks.evaluation.seed_intervals import interval, resampled_means
 
 
 def verdict_of(found: Planted) -> Verdict:
