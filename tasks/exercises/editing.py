@@ -1,4 +1,4 @@
-"""String editing with one right result: upper case, words taken out or replaced, letters replaced, joining, plurals."""
+"""String editing with one right result: words taken out or replaced, letters replaced, joining, plurals."""
 
 import random
 from collections.abc import Sequence
@@ -8,12 +8,6 @@ from tasks.exercises.table_files import table, words
 
 FEWEST, MOST = 3, 5
 SIGNS = ("-", "+", "/", "_", "&")
-
-
-def capitalise(chance: random.Random) -> Exercise:
-    """key red moon -> Key Red Moon"""
-    chosen = _some_words(chance)
-    return Exercise(text=" ".join(chosen), answer=" ".join(word[0].upper() + word[1:] for word in chosen))
 
 
 def remove_word(chance: random.Random) -> Exercise:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from tasks.exercises.arithmetic import arithmetic, compare_numbers
 from tasks.exercises.closed_book import closed_book
 from tasks.exercises.commonsense import commonsense, commonsense_choice, commonsense_yes_no
-from tasks.exercises.editing import capitalise, join, plural, remove_word, replace_letter, replace_word
+from tasks.exercises.editing import join, plural, remove_word, replace_letter, replace_word
 from tasks.exercises.exercise import Maker
 from tasks.exercises.languages import language
 from tasks.exercises.python_facts import python_error, python_lookup, python_parameter
@@ -24,7 +24,6 @@ MAKERS: Mapping[str, Maker] = {
     "commonsense": commonsense,
     "commonsense_choice": commonsense_choice,
     "commonsense_yes_no": commonsense_yes_no,
-    "capitalise": capitalise,
     "remove_word": remove_word,
     "replace_word": replace_word,
     "replace_letter": replace_letter,

@@ -29,6 +29,7 @@ from tasks.artifacts import read_artifact, verify
 from tasks.corpus.__main__ import STAGES, run
 from tasks.corpus.documents import SPLITS, read_documents
 from tasks.corpus.words import words_of
+from tasks.evaluation.answers import shallow_rules
 from tasks.exercises.corpus_makers import NUMBERS
 from tasks.exercises.task_files import built_in_tasks
 
@@ -229,6 +230,12 @@ def test_answers_cannot_be_copied_or_guessed(tiny: Made) -> None:
         elif task.family != HELD_OUT_FAMILY:
             assert max(said.values()) <= 0.06 * len(items)
     assert hidden >= {"count_words", "next_word"}
+
+
+def test_no_task_is_answered_by_copying_the_text_or_a_word_of_it(tiny: Made) -> None:
+    """As answers are compared, without case: "write key in upper case" would be."""
+    rules = shallow_rules(*([dataclasses.asdict(item) for item in tiny.items(name)] for name in ("train", "valid")))
+    assert max(each["copy"]["exact_match"] for each in rules.values()) < 0.6
 
 
 def test_items_fit_their_bounds_and_their_names_are_unique(tiny: Made) -> None:

@@ -71,7 +71,6 @@ ANEW: dict[str, Callable[[Exercise], str]] = {
     "reverse": lambda item: "".join(item.text[place] for place in range(len(item.text) - 1, -1, -1)),
     "reverse_list": lambda item: re.sub(r"^(\w+), (\w+)(?:, (\w+))?(?:, (\w+))?$", _turned, item.text),
     "sort_words": lambda item: ", ".join(sorted(item.text.split(", "))),
-    "capitalise": lambda item: item.text.title(),
     "remove_word": lambda item: re.sub(rf"^{item.slots['word']} | {item.slots['word']}\b", "", item.text),
     "replace_word": lambda item: re.sub(rf"\b{item.slots['old']}\b", item.slots["new"], item.text),
     "replace_letter": lambda item: item.text.translate(str.maketrans(item.slots["old"], item.slots["new"])),
