@@ -2,8 +2,9 @@
 
     pip install 'espalier[harness]'; python -m tests.benchmarks.harness > tests/benchmarks/results/harness.txt
 
-In turns, ours and theirs; a time is that of the model's calls alone, which is where the two differ. Theirs runs with the
-batch size that is its fastest here. Scores must be equal, or it ends with 1.
+In turns, ours and theirs, on one thread; a time is the processor's in the model's calls alone, which is where the two
+differ, so that others on the machine do not count. Theirs runs with the batch size that is its fastest here. Scores must
+be equal, or it ends with 1.
 """
 
 import importlib.util
@@ -52,7 +53,7 @@ RESULTS = {
 
 @dataclass
 class Timed:
-    """A model of the harness, and the seconds that its calls took."""
+    """A model of the harness, and the processor seconds of its calls."""
 
     model: Any
     seconds: float = 0.0
@@ -68,9 +69,9 @@ class Timed:
 
     def _timed(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def timed(requests: Any, **options: Any) -> Any:
-            started = time.perf_counter()
+            started = time.process_time()
             found = call(self.model, requests, **options)
-            self.seconds += time.perf_counter() - started
+            self.seconds += time.process_time() - started
             return found
 
         return timed
@@ -80,6 +81,7 @@ def main() -> int:
     if importlib.util.find_spec("lm_eval") is None:
         print("lm_eval is not installed; pip install 'espalier[harness]'", file=sys.stderr)
         return 2
+    torch.set_num_threads(1)
     print(f"{date.today()}  python -m tests.benchmarks.harness")
     print(f"{os.cpu_count()} cores {platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
     differs = False
@@ -97,7 +99,7 @@ def compare(size: str, shape: LlamaShape, folder: Path) -> bool:
     model = small_decoder(tokenizer, spread=4.0, shape=shape)
     save_model(folder / "model", model, tokenizer)
     write_tasks(folder, model, tokenizer)
-    print(f"\n{size} parameters, context {shape.context}, seconds in turns (median of {TURNS})")
+    print(f"\n{size} parameters, context {shape.context}, processor seconds in turns (median of {TURNS})")
     differs = False
     for title, (task, metric) in RESULTS.items():
         batch = min(THEIR_BATCHES, key=lambda each: turn(theirs(folder, tokenizer, each), folder, task)[1])
