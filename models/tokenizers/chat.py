@@ -12,19 +12,32 @@ from typing import Any, ClassVar
 
 from tokenizers import Tokenizer, models
 
-from models.tokenizers.special import ASSISTANT, END, END_OF_TEXT, PAD, USER
+from models.tokenizers.special import (
+    EARLIER_ASSISTANT,
+    EARLIER_END,
+    EARLIER_USER,
+    END,
+    END_OF_TEXT,
+    PAD,
+    TURN,
+)
 from models.tokenizers.template import LONGEST_TEMPLATE, Message, render, render_here
 from models.tokenizers.wordpiece import CLASSIFIER, MASK, SEPARATOR, UNKNOWN
 
 ROLES = ("system", "user", "assistant")
 TEMPLATE_FILE = "chat_template.jinja"  # where newer models keep what older ones keep in tokenizer_config.json
-# One turn a line; a system message, which no token of its own stands for, is spoken as a user's turn.
+# ChatML: every turn begins with its role, in plain letters.
 TEMPLATE = (
+    f"{{% for message in messages %}}{TURN}{{{{ message.role }}}}\n{{{{ message.content }}}}{END}\n{{% endfor %}}"
+    f"{{% if add_generation_prompt %}}{TURN}assistant\n{{% endif %}}"
+)
+# Of tokenizers that were fitted here before: a system message is spoken as a user's turn.
+EARLIER_TEMPLATE = (
     "{% for message in messages %}"
-    f"{{% if message.role == 'assistant' %}}{ASSISTANT}{{% else %}}{USER}{{% endif %}}"
-    f"{{{{ message.content }}}}{END}"
+    f"{{% if message.role == 'assistant' %}}{EARLIER_ASSISTANT}{{% else %}}{EARLIER_USER}{{% endif %}}"
+    f"{{{{ message.content }}}}{EARLIER_END}"
     "{% endfor %}"
-    f"{{% if add_generation_prompt %}}{ASSISTANT}{{% endif %}}"
+    f"{{% if add_generation_prompt %}}{EARLIER_ASSISTANT}{{% endif %}}"
 )
 # Private-use characters: no text of a template holds them, and a template that strips texts leaves them.
 _MARK_START, _MARK_END = "\ue000", "\ue001"
@@ -63,8 +76,10 @@ class ChatTokenizer:
 
     @classmethod
     def ours(cls, tokenizer: Tokenizer) -> "ChatTokenizer":
-        """A tokenizer that was fitted here."""
-        return cls(tokenizer, template=TEMPLATE, end=END, end_of_text=END_OF_TEXT, pad=PAD)
+        """A tokenizer that was fitted here, now or before."""
+        is_earlier = tokenizer.token_to_id(END) is None
+        template, end = (EARLIER_TEMPLATE, EARLIER_END) if is_earlier else (TEMPLATE, END)
+        return cls(tokenizer, template=template, end=end, end_of_text=END_OF_TEXT, pad=PAD)
 
     @classmethod
     def load(cls, folder: Path) -> "ChatTokenizer":
@@ -77,7 +92,7 @@ class ChatTokenizer:
         settings = _settings(folder / "tokenizer_config.json")
         template = _template(folder, settings)
         if template is None:
-            if tokenizer.token_to_id(END) is not None:
+            if any(tokenizer.token_to_id(end) is not None for end in (END, EARLIER_END)):
                 return cls.ours(tokenizer)
             return cls._adopted(tokenizer, settings)
         end_of_text = _content(settings.get("end_of_text_token")) or _content(settings.get("eos_token"))
@@ -126,7 +141,7 @@ class ChatTokenizer:
         return int(self._specials.get_vocab_size(with_added_tokens=True))
 
     def encode_text(self, text: str) -> list[int]:
-        """Plain text: `<|end|>` in it is seven characters."""
+        """Plain text: `<|im_end|>` in it is ten characters."""
         return list(self._plain.encode(text, add_special_tokens=False).ids)
 
     def encode_prompt(self, messages: Sequence[Message]) -> list[int]:
@@ -189,7 +204,7 @@ class ChatTokenizer:
     def _rendered(self, roles: tuple[str, ...], answering: bool) -> list[list[int] | int]:
         marks = [f"{_MARK_START}{place}{_MARK_END}" for place in range(len(roles))]
         messages = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
-        rendered = render_here if self.template == TEMPLATE else render
+        rendered = render_here if self.template in (TEMPLATE, EARLIER_TEMPLATE) else render
         text = rendered(self.template, messages, answering, bos_token=self.beginning, eos_token=self.end)
         parts: list[list[int] | int] = []
         for place, mark in enumerate(marks):
