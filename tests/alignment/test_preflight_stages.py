@@ -13,7 +13,8 @@ import torch
 from models.catalogue import load_model
 from models.heads import RewardModel, save_reward_model
 from models.tokenizers import bpe
-from models.tokenizers.chat import EARLIER_TEMPLATE, ChatTokenizer
+from models.tokenizers.chat import ChatTokenizer
+from models.tokenizers.own_templates import EARLIER_TEMPLATE
 from models.tokenizers.special import EARLIER_TOKENS
 from tasks.alignment import dialogues, instruct, ppo, reward, rollouts
 from tasks.alignment import preflight as alignment

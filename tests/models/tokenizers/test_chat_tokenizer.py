@@ -9,7 +9,8 @@ import pytest
 from tokenizers import AddedToken, Tokenizer
 
 from models.tokenizers import bpe
-from models.tokenizers.chat import TEMPLATE, ChatTokenizer
+from models.tokenizers.chat import ChatTokenizer
+from models.tokenizers.own_templates import TEMPLATE
 from models.tokenizers.special import EARLIER_TOKENS, SPECIAL_TOKENS
 from models.tokenizers.template import LONGEST_TEMPLATE
 
@@ -189,8 +190,8 @@ def test_any_text_comes_back_from_an_answer(chat: ChatTokenizer, text: str) -> N
 
 
 def test_an_unknown_role_is_refused(chat: ChatTokenizer) -> None:
-    with pytest.raises(ValueError, match="role 'tool': expected one of system, user, assistant"):
-        chat.encode_prompt([said("tool", "x")])
+    with pytest.raises(ValueError, match="role 'narrator': expected one of system, user, assistant, tool"):
+        chat.encode_prompt([said("narrator", "x")])
 
 
 def test_the_tokenizer_that_was_handed_over_stays_as_it_was(fitted: Tokenizer) -> None:
