@@ -56,6 +56,9 @@ def instruct(recipe: str, key: str) -> Outcome:
         "max_answer_tokens": answer_tokens(session),
     }
     outcome = train_and_judge(session, WHAT, given, {}, arguments)
+    trained, of_all = (int(outcome["training"][name]) for name in ("trained_parameters", "parameters"))
+    if trained < of_all:
+        session.display.note(f"instruct: trained {trained:,} parameters of adapters and merged them into {of_all:,}")
     dialogues, dropped, left_out = (int(outcome["training"][name]) for name in ("dialogues", "dropped", "left_out"))
     if dropped:
         session.display.note(f"instruct: {dropped:,} of {dialogues + dropped:,} dialogues are longer than the context")

@@ -7,7 +7,7 @@ names, shapes and types that the architecture has, and nothing in it is ever run
 import json
 import shutil
 import struct
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -198,12 +198,12 @@ def save_model(folder: Path, model: Any, tokenizer: ChatTokenizer) -> None:
     tokenizer.save(folder)
 
 
-def own_tensors(model: Any) -> dict[str, torch.Tensor]:
-    """The state of a module without doubles: a tied tensor under its first name."""
+def own_tensors(model: Any, without: Container[str] = ()) -> dict[str, torch.Tensor]:
+    """The state of a module without doubles, and without some: a tied tensor under its first name."""
     seen: set[int] = set()
     tensors = {}
     for name, tensor in model.state_dict().items():
-        if tensor.data_ptr() not in seen:
+        if name not in without and tensor.data_ptr() not in seen:
             seen.add(tensor.data_ptr())
             tensors[name] = tensor.detach().cpu().contiguous()
     return tensors

@@ -9,6 +9,7 @@ import torch
 from models.llama import LlamaShape, build_llama
 from models.tokenizers import bpe
 from models.tokenizers.chat import ChatTokenizer
+from models.tokenizers.special import EARLIER_TOKENS
 
 
 @pytest.fixture(autouse=True)
@@ -22,8 +23,8 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tokenizer() -> ChatTokenizer:
-    """Bytes and special tokens alone: every letter is a token."""
-    return ChatTokenizer.ours(bpe.fit([], vocabulary=261))
+    """Bytes and special tokens alone: every letter is a token, and so is every role, which keeps turns short."""
+    return ChatTokenizer.ours(bpe.fit([], vocabulary=261, special_tokens=EARLIER_TOKENS))
 
 
 def small_decoder(tokenizer: ChatTokenizer, seed: int = 0, *, spread: float = 4.0, shape: LlamaShape) -> Any:

@@ -11,8 +11,10 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parent.parent
 PLATFORM = ("prefect", "ray", "mlflow", "sqlalchemy", "alembic", "dvc")
 WEB = ("fastapi", "starlette", "uvicorn")
+OTHERS = ("pydantic", "pyarrow", "datasketch", "sentencepiece", "matplotlib", "rich", "pandas")
 # models/, tasks/training and tasks/alignment run on a bare GPU machine: torch, transformers, safetensors and theirs.
-BARE = (*PLATFORM, *WEB, "pydantic", "pyarrow", "datasketch", "sentencepiece", "matplotlib", "rich", "pandas", "psutil")
+BARE = (*PLATFORM, *WEB, *OTHERS, "psutil", "peft")
+ADAPTERS = "models.adapters"  # what LoRA needs beside that: peft, and psutil for it
 
 IMPORT_BLOCKED = """
 import importlib, json, sys
@@ -67,7 +69,13 @@ def test_every_package_of_the_platform_is_hidden(package: str, tmp_path: Path) -
 
 
 def test_the_engine_imports_on_a_machine_that_has_torch_and_transformers_alone() -> None:
-    assert import_all(modules_below("models", "tasks/training", "tasks/alignment"), BARE) == ""
+    modules = modules_below("models", "tasks/training", "tasks/alignment")
+    assert import_all([name for name in modules if name != ADAPTERS], BARE) == ""
+
+
+def test_adapters_need_peft_and_nothing_of_the_platform() -> None:
+    assert "No module named 'peft'" in import_all([ADAPTERS], BARE)
+    assert import_all([ADAPTERS], (*PLATFORM, *WEB, *OTHERS)) == ""
 
 
 def test_plain_files_of_every_stage_import_without_the_platform() -> None:

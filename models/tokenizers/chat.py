@@ -12,35 +12,31 @@ from typing import Any, ClassVar
 
 from tokenizers import Tokenizer, models
 
-from models.tokenizers.special import ASSISTANT, END, END_OF_TEXT, PAD, USER
+from models.tokenizers.own_templates import ADOPTED_TEMPLATE, EARLIER_TEMPLATE, TEMPLATE
+from models.tokenizers.settings import SETTINGS_FILE, TEMPLATE_FILE, content_of, read_settings, read_template
+from models.tokenizers.special import EARLIER_END, END, END_OF_TEXT, PAD
 from models.tokenizers.template import LONGEST_TEMPLATE, Message, render, render_here
+from models.tokenizers.tools import Tool, names_of, refuse_left_out, refuse_special, written
 from models.tokenizers.wordpiece import CLASSIFIER, MASK, SEPARATOR, UNKNOWN
 
-ROLES = ("system", "user", "assistant")
-TEMPLATE_FILE = "chat_template.jinja"  # where newer models keep what older ones keep in tokenizer_config.json
-# One turn a line; a system message, which no token of its own stands for, is spoken as a user's turn.
-TEMPLATE = (
-    "{% for message in messages %}"
-    f"{{% if message.role == 'assistant' %}}{ASSISTANT}{{% else %}}{USER}{{% endif %}}"
-    f"{{{{ message.content }}}}{END}"
-    "{% endfor %}"
-    f"{{% if add_generation_prompt %}}{ASSISTANT}{{% endif %}}"
-)
-# Private-use characters: no text of a template holds them, and a template that strips texts leaves them.
-_MARK_START, _MARK_END = "\ue000", "\ue001"
+ROLES = ("system", "user", "assistant", "tool")
+# Private-use characters: no text of a template holds them, and a template that strips texts leaves them. A template that
+# escapes texts, which are set in as they are, does not leave the quotation mark.
+_MARK_START, _MARK_END = '\ue000"', "\ue001"
 _NAMES = {
     "unk_token": UNKNOWN,
     "cls_token": CLASSIFIER,
     "sep_token": SEPARATOR,
     "mask_token": MASK,
 }  # transformers' own
+_REWRITTEN = "the chat template rewrites earlier turns; the loss mask of its dialogues is not defined"
 _UNORDERED = "the chat template leaves out, repeats or reorders messages; no dialogue can be built with it"
 
 
 class ChatTokenizer:
     """A tokenizer with its chat template; `end_id` ends an answer, `end_of_text_id` a document."""
 
-    FILES: ClassVar[tuple[str, ...]] = ("tokenizer.json", "tokenizer_config.json", TEMPLATE_FILE)
+    FILES: ClassVar[tuple[str, ...]] = ("tokenizer.json", SETTINGS_FILE, TEMPLATE_FILE)
 
     def __init__(
         self, tokenizer: Tokenizer, *, template: str, end: str, end_of_text: str, pad: str, beginning: str = ""
@@ -59,15 +55,18 @@ class ChatTokenizer:
         self.special_ids = frozenset(
             number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special
         )
+        self._special_tokens = [self.token(number) for number in sorted(self.special_ids)]
         # what the tokenizer itself puts before a text: [] for ours and GPT-2's, the beginning token for Llama's
         self.opening_ids = list(self._specials.encode("", add_special_tokens=True).ids)
         self.beginning_id = self._special_id(beginning) if beginning else self.end_of_text_id
-        self._skeletons: dict[tuple[tuple[str, ...], bool], list[list[int] | int]] = {}
+        self._skeletons: dict[tuple[tuple[str, ...], bool, str], list[list[int] | int]] = {}
 
     @classmethod
     def ours(cls, tokenizer: Tokenizer) -> "ChatTokenizer":
-        """A tokenizer that was fitted here."""
-        return cls(tokenizer, template=TEMPLATE, end=END, end_of_text=END_OF_TEXT, pad=PAD)
+        """A tokenizer that was fitted here, now or before."""
+        is_earlier = tokenizer.token_to_id(END) is None
+        template, end = (EARLIER_TEMPLATE, EARLIER_END) if is_earlier else (TEMPLATE, END)
+        return cls(tokenizer, template=template, end=end, end_of_text=END_OF_TEXT, pad=PAD)
 
     @classmethod
     def load(cls, folder: Path) -> "ChatTokenizer":
@@ -77,34 +76,36 @@ class ChatTokenizer:
             tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
         except Exception as error:  # the library raises bare Exceptions
             raise ValueError(f"{path}: not a tokenizer ({error}); a model's folder has one") from error
-        settings = _settings(folder / "tokenizer_config.json")
-        template = _template(folder, settings)
+        settings = read_settings(folder / SETTINGS_FILE)
+        template = read_template(folder, settings)
         if template is None:
-            if tokenizer.token_to_id(END) is not None:
+            if any(tokenizer.token_to_id(end) is not None for end in (END, EARLIER_END)):
                 return cls.ours(tokenizer)
             return cls._adopted(tokenizer, settings)
-        end_of_text = _content(settings.get("end_of_text_token")) or _content(settings.get("eos_token"))
-        end = _content(settings.get("eos_token")) or end_of_text
+        end_of_text = content_of(settings.get("end_of_text_token")) or content_of(settings.get("eos_token"))
+        end = content_of(settings.get("eos_token")) or end_of_text
         if end is None or end_of_text is None:
             raise ValueError(f"{folder / 'tokenizer_config.json'}: names no eos_token; answers could not end")
-        pad = _content(settings.get("pad_token")) or end_of_text
-        beginning = _content(settings.get("bos_token")) or ""
-        return cls(tokenizer, template=template, end=end, end_of_text=end_of_text, pad=pad, beginning=beginning)
+        pad = content_of(settings.get("pad_token")) or end_of_text
+        beginning = content_of(settings.get("bos_token")) or ""
+        found = cls(tokenizer, template=template, end=end, end_of_text=end_of_text, pad=pad, beginning=beginning)
+        if end not in template and "eos_token" not in template and (other := found._end_of_turn()):
+            # Gemma's end of text is <eos>, its turns end with <end_of_turn>: that is what an answer has to learn
+            return cls(tokenizer, template=template, end=other, end_of_text=end_of_text, pad=pad, beginning=beginning)
+        return found
 
     @classmethod
     def _adopted(cls, tokenizer: Tokenizer, settings: Mapping[str, Any]) -> "ChatTokenizer":
         """A base model's tokenizer without a template: our turns, as plain words around its own end token."""
-        end = _content(settings.get("eos_token"))
+        end = content_of(settings.get("eos_token"))
         if end is None:
             raise ValueError("tokenizer_config.json names neither a chat_template nor an eos_token; add one of them")
-        template = (
-            "{% for message in messages %}"
-            "{% if message.role == 'assistant' %}Answer: {{ message.content }}{{ eos_token }}\n"
-            "{% else %}Question: {{ message.content }}\n{% endif %}"
-            "{% endfor %}{% if add_generation_prompt %}Answer: {% endif %}"
-        )
         return cls(
-            tokenizer, template=template, end=end, end_of_text=end, pad=_content(settings.get("pad_token")) or end
+            tokenizer,
+            template=ADOPTED_TEMPLATE,
+            end=end,
+            end_of_text=end,
+            pad=content_of(settings.get("pad_token")) or end,
         )
 
     def save(self, folder: Path) -> None:
@@ -122,40 +123,51 @@ class ChatTokenizer:
             **{name: token for name, token in _NAMES.items() if self._specials.token_to_id(token) is not None},
         }
         text = json.dumps(settings, ensure_ascii=False, indent=1, sort_keys=True)
-        (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
+        (folder / SETTINGS_FILE).write_text(text + "\n", encoding="utf-8")
 
     @property
     def vocabulary(self) -> int:
         return int(self._specials.get_vocab_size(with_added_tokens=True))
 
     def encode_text(self, text: str) -> list[int]:
-        """Plain text: `<|end|>` in it is seven characters."""
+        """Plain text: `<|im_end|>` in it is ten characters."""
         return list(self._plain.encode(text, add_special_tokens=False).ids)
 
-    def encode_prompt(self, messages: Sequence[Message]) -> list[int]:
-        """The turns so far and the opening of the assistant's answer."""
-        return self._filled(messages, answering=True)
+    def encode_prompt(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[int]:
+        """The turns so far and the opening of the assistant's answer; ValueError for tools that the template leaves out."""
+        return self._filled(messages, tools, answering=True)
 
     def encode_answer(self, text: str) -> list[int]:
         """What a model has to say after `encode_prompt`: the text and the token that ends it."""
         return [*self.encode_text(text), self.end_id]
 
-    def encode_dialogue(self, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
-        """Ids of a whole dialogue, and which of them the assistant says: its texts and the end token after each."""
+    def encode_dialogue(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> tuple[list[int], list[bool]]:
+        """Ids of a whole dialogue, and which of them the assistant says: texts, calls, and the end token after each."""
         ids: list[int] = []
         said: list[bool] = []
         for place, message in enumerate(messages):
             if message["role"] != "assistant":
                 continue
-            prompt = self.encode_prompt(messages[:place])
+            prompt = self.encode_prompt(messages[:place], tools)
             if prompt[: len(ids)] != ids:
-                raise ValueError(
-                    "the chat template rewrites earlier turns; the loss mask of its dialogues is not defined"
-                )
-            answer = self.encode_answer(message["content"])
+                raise ValueError(_REWRITTEN)
+            if message.get("tool_calls"):
+                answer = self._encode_calls(messages[: place + 1], tools, prompt)
+            else:
+                answer = self.encode_answer(message["content"])
             said += [False] * (len(prompt) - len(ids)) + [True] * len(answer)
             ids = prompt + answer
         return ids, said
+
+    def _encode_calls(self, messages: Sequence[Message], tools: Sequence[Tool], prompt: Sequence[int]) -> list[int]:
+        """What the assistant says where its last message is a call: all that the template writes after the prompt."""
+        whole = self._filled(messages, tools, answering=False)
+        if whole[: len(prompt)] != list(prompt):
+            raise ValueError(_REWRITTEN)
+        said = whole[len(prompt) :]
+        if self.end_id not in said:
+            raise ValueError(f"the chat template does not end a tool call with {self.end}; the model would never stop")
+        return said[: len(said) - said[::-1].index(self.end_id)]
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         return str(self._specials.decode(list(ids), skip_special_tokens=skip_special_tokens))
@@ -170,64 +182,86 @@ class ChatTokenizer:
             raise ValueError(f"the tokenizer has no token {token}, which its settings name")
         return int(found)
 
-    def _filled(self, messages: Sequence[Message], *, answering: bool) -> list[int]:
+    def _end_of_turn(self) -> str:
+        """The first special token that the template writes after an answer, or ""."""
+        try:
+            *_, rest = self._skeleton([{"role": role, "content": "-"} for role in ("user", "assistant")], (), False)
+        except ValueError:
+            return ""  # whoever makes a dialogue with it is told why
+        after = rest if isinstance(rest, list) else []
+        return next((self.token(each) for each in after if each in self.special_ids), "")
+
+    def _filled(self, messages: Sequence[Message], tools: Sequence[Tool], *, answering: bool) -> list[int]:
         if isinstance(self._plain.model, models.WordPiece):
             raise ValueError("a WordPiece tokenizer does not give a text back; for a chat, fit one of another kind")
         for message in messages:
             if message["role"] not in ROLES:
                 raise ValueError(f"role {message['role']!r}: expected one of {', '.join(ROLES)}")
-        roles = tuple(message["role"] for message in messages)
         ids: list[int] = []
-        for part in self._skeleton(roles, answering):
+        for part in self._skeleton(messages, tools, answering):
             ids += self.encode_text(messages[part]["content"]) if isinstance(part, int) else part
         return ids
 
-    def _skeleton(self, roles: tuple[str, ...], answering: bool) -> list[list[int] | int]:
-        """The template's own ids, and the number of the message between them."""
-        key = (roles, answering)
+    def _skeleton(self, messages: Sequence[Message], tools: Sequence[Tool], answering: bool) -> list[list[int] | int]:
+        """The template's own ids, and the number of the message between them; once for all of the same roles and tools."""
+        shape = [written(message, "" if _only_calls(message) else "text") for message in messages]
+        given = [list(tools), [message.get("tool_calls", []) for message in shape]]
+        plain = not tools and all(set(message) == {"role", "content"} for message in shape)
+        key = (tuple(message["role"] for message in messages), answering, "" if plain else json.dumps([tools, shape]))
         if key not in self._skeletons:
-            self._skeletons[key] = self._rendered(roles, answering)
+            refuse_special(given, self._special_tokens)
+            self._skeletons[key] = self._rendered(messages, tools, answering)
         return self._skeletons[key]
 
-    def _rendered(self, roles: tuple[str, ...], answering: bool) -> list[list[int] | int]:
-        marks = [f"{_MARK_START}{place}{_MARK_END}" for place in range(len(roles))]
-        messages = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
-        rendered = render_here if self.template == TEMPLATE else render
-        text = rendered(self.template, messages, answering, bos_token=self.beginning, eos_token=self.end)
+    def _rendered(self, messages: Sequence[Message], tools: Sequence[Tool], answering: bool) -> list[list[int] | int]:
+        marks = {
+            place: f"{_MARK_START}{place}{_MARK_END}"
+            for place, message in enumerate(messages)
+            if not _only_calls(message)
+        }
+        marked = [written(message, marks.get(place, "")) for place, message in enumerate(messages)]
+        text = whole = self._render(marked, tools, answering)
         parts: list[list[int] | int] = []
-        for place, mark in enumerate(marks):
+        for place, mark in marks.items():
             before, found, text = text.partition(mark)
             if not found or _MARK_START in before:
                 raise ValueError(_UNORDERED)
             parts += [self._own(before), place]
         if _MARK_START in text:
             raise ValueError(_UNORDERED)
+        self._refuse_unsaid(marked, tools, answering, whole)
         return [*parts, self._own(text)]
+
+    def _refuse_unsaid(self, marked: Sequence[Message], tools: Sequence[Tool], answering: bool, text: str) -> None:
+        """ValueError for a template that leaves tools or calls out, or speaks a tool's result as if a user had said it."""
+        refuse_left_out(names_of(tools), text)
+        for place, message in enumerate(marked):
+            if calls := message.get("tool_calls"):
+                before, after = (_mark_near(marked, place, step) for step in (-1, 1))
+                said = text.partition(before)[2] if before else text
+                refuse_left_out(names_of(calls), said.partition(after)[0] if after else said)
+        if any(message["role"] == "tool" for message in marked):
+            as_user = [{**message, "role": "user"} if message["role"] == "tool" else message for message in marked]
+            try:
+                same = self._render(as_user, tools, answering) == text
+            except ValueError:  # it minds whose turn it is, and so it knows the difference
+                same = False
+            if same:
+                raise ValueError("the chat template has no place for a tool's result; use one that has")
+
+    def _render(self, messages: Sequence[Message], tools: Sequence[Tool], answering: bool) -> str:
+        rendered = render_here if self.template in (TEMPLATE, EARLIER_TEMPLATE) else render
+        return rendered(self.template, messages, answering, bos_token=self.beginning, eos_token=self.end, tools=tools)
 
     def _own(self, text: str) -> list[int]:
         return list(self._specials.encode(text, add_special_tokens=False).ids) if text else []
 
 
-def _settings(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path}: not readable as JSON ({error})") from error
+def _only_calls(message: Message) -> bool:
+    return bool(message.get("tool_calls")) and not message["content"]
 
 
-def _template(folder: Path, settings: Mapping[str, Any]) -> str | None:
-    """The folder's chat template, from either of the two places where models keep it."""
-    path = folder / TEMPLATE_FILE
-    found = path.read_text(encoding="utf-8") if path.is_file() else settings.get("chat_template")
-    if found is not None and not isinstance(found, str):
-        raise ValueError(f"{folder}: has several chat templates; keep the one that is meant, as {TEMPLATE_FILE}")
-    return found
-
-
-def _content(token: object) -> str | None:
-    """A token in a tokenizer_config.json is a string or a record with its content."""
-    if isinstance(token, Mapping):
-        token = token.get("content")
-    return token if isinstance(token, str) else None
+def _mark_near(marked: Sequence[Message], place: int, step: int) -> str:
+    """The mark of the nearest message that has one, or "": of an earlier one or the message itself, or of a later one."""
+    places = range(place, -1, -1) if step < 0 else range(place + 1, len(marked))
+    return next((str(marked[each]["content"]) for each in places if marked[each]["content"]), "")

@@ -10,24 +10,33 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from jinja2 import TemplateError
+from jinja2 import TemplateError, nodes
+from jinja2.ext import Extension
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 if sys.platform != "win32":
     import resource
 
-Message = Mapping[str, str]
+Message = Mapping[str, Any]  # role and content; of the assistant tool_calls
 
 LONGEST_TEMPLATE, LONGEST_TEXT = 20_000, 1_000_000  # characters
 PROCESSOR_SECONDS, MEMORY_BYTES, PATIENCE_SECONDS = 1, 512_000_000, 30.0
 
 
 def render(
-    template: str, messages: Sequence[Message], answering: bool, *, bos_token: str = "", eos_token: str = ""
+    template: str,
+    messages: Sequence[Message],
+    answering: bool,
+    *,
+    bos_token: str = "",
+    eos_token: str = "",
+    tools: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The template's text; ValueError for one that is broken, reaches outside, or does not come to an end."""
-    request = json.dumps([template, list(messages), answering, bos_token, eos_token])
+    request = json.dumps([template, list(messages), answering, bos_token, eos_token, list(tools)])
     command = [sys.executable, "-I", "-B", __file__]
     try:
         done = subprocess.run(
@@ -47,23 +56,49 @@ def render(
 
 
 def render_here(
-    template: str, messages: Sequence[Message], answering: bool, *, bos_token: str = "", eos_token: str = ""
+    template: str,
+    messages: Sequence[Message],
+    answering: bool,
+    *,
+    bos_token: str = "",
+    eos_token: str = "",
+    tools: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """`render` for a template that is our own: in the sandbox, without limits."""
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation]
     )
+    environment.filters["tojson"] = _json
     environment.globals["raise_exception"] = _raise_exception
     pieces: list[str] = []
     size = 0
     for piece in environment.from_string(template).generate(
-        messages=list(messages), add_generation_prompt=answering, bos_token=bos_token, eos_token=eos_token
+        messages=list(messages),
+        add_generation_prompt=answering,
+        bos_token=bos_token,
+        eos_token=eos_token,
+        tools=list(tools) or None,
     ):
         pieces.append(piece)
         size += len(piece)
         if size > LONGEST_TEXT:
             raise ValueError(f"more than {LONGEST_TEXT:,} characters")
     return "".join(pieces)
+
+
+class _Generation(Extension):
+    """transformers' own {% generation %}, around what the assistant says: here it is known without."""
+
+    tags = {"generation"}  # noqa: RUF012
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def _json(value: object, indent: int | None = None, **how: Any) -> str:
+    """As transformers has it: letters of any language, no escapes for a web page."""
+    return json.dumps(value, ensure_ascii=False, indent=indent, **how)
 
 
 def _raise_exception(message: str) -> None:
@@ -80,10 +115,10 @@ def _limit_this_process() -> None:
 
 
 def _main() -> None:
-    template, messages, answering, bos_token, eos_token = json.loads(sys.stdin.read())
+    template, messages, answering, bos_token, eos_token, tools = json.loads(sys.stdin.read())
     _limit_this_process()
     try:
-        answer = [render_here(template, messages, answering, bos_token=bos_token, eos_token=eos_token), ""]
+        answer = [render_here(template, messages, answering, bos_token=bos_token, eos_token=eos_token, tools=tools), ""]
     except Exception as error:  # a template can make Python raise anything
         answer = ["", f"{type(error).__name__}: {error}"[:200]]
     sys.stdout.write(json.dumps(answer))

@@ -6,19 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from models.catalogue import load_model, save_model
+from models.lora import LoraShape
 from models.tokenizers.chat import ChatTokenizer
-from tasks.alignment.dialogues import Dialogue, DialogueBatches, mixed
+from tasks.alignment.dialogues import Dialogue, DialogueBatches, batch_of, mixed
 from tasks.alignment.instructions import read_items
 from tasks.alignment.packing import PackedDialogues
 from tasks.alignment.preflight import dialogue_checks
 from tasks.conversations.kept import Turns, read_kept
 from tasks.training.batches import Batches
-from tasks.training.engine import Hook, TrainingConfig
+from tasks.training.engine import Hook, TrainingConfig, step_seed
 from tasks.training.job import Job, of_record, run_training
 from tasks.training.objectives import NextToken
 from tasks.training.samples import SampleWriter
 
 KIND = "instruct"
+ADAPTER_FOLDER = "adapter"  # beside the merged model, not among its files: transformers would apply it once more
+MERGED_DIALOGUES = 8  # that the merged model must read as the trained one does
 SAMPLED_ITEMS = 4
 
 
@@ -28,11 +31,13 @@ class InstructConfig:
 
     `packed`: a sequence of a batch is a row of the context's length with as many dialogues as fit into it, else one.
     `conversations_share` bounds how many of all dialogues are conversations that a person gave: of more some are drawn.
+    `lora`: adapters are trained, and the model's own weights stay as they are until both are merged.
     """
 
     training: TrainingConfig
     max_answer_tokens: int = 24
     packed: bool = False
+    lora: LoraShape | None = None
     conversations_share: float = 0.2
 
     def __post_init__(self) -> None:
@@ -47,10 +52,18 @@ def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
     record = of_record(Job, job)
     config = of_record(InstructConfig, record.config)
     model, tokenizer = load_model(record.input("base"))
+    adapters = _adapters(model, config.lora, record.seed)
     context = int(model.config.max_position_embeddings)
     items = read_items(record.input("instructions") / "train.jsonl")
     mixture = mixed(items, _conversations(record), tokenizer, context, config.conversations_share, record.seed)
     dialogues = mixture.dialogues
+
+    def save(folder: Path) -> None:
+        if adapters is not None:
+            adapters.save(folder / ADAPTER_FOLDER)
+            adapters.merge(batch_of(dialogues[:MERGED_DIALOGUES], tokenizer.pad_id).tensors["ids"])
+        save_model(folder, model, tokenizer)
+
     outcome = run_training(
         record,
         [*hooks, _writer(record, model, tokenizer, config)],
@@ -59,11 +72,20 @@ def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
         batches=_batches(dialogues, config, context, record.seed, tokenizer.pad_id),
         config=config.training,
         sequence_tokens=context if config.packed else max(len(dialogue.ids) for dialogue in dialogues),
-        save=lambda folder: save_model(folder, model, tokenizer),
+        save=save,
         checks=dialogue_checks(dialogues, tokenizer),
         tokenizer=tokenizer,
     )
     return {**outcome, **mixture.counts}
+
+
+def _adapters(model: Any, shape: LoraShape | None, seed: int) -> Any:
+    """A machine that tunes whole models need not have peft."""
+    if shape is None:
+        return None
+    from models.adapters import Adapters
+
+    return Adapters(model, shape, seed=step_seed(seed, -1))
 
 
 def _conversations(record: Job) -> list[Turns]:

@@ -43,13 +43,22 @@ def bf16_layers(module: nn.Module) -> Iterator[None]:
 
 
 def _is_plain(layer: Any) -> bool:
-    """Whether it has nothing that is not written out here."""
+    """Whether it has nothing that is not written out here; a layer with an adapter shows the weight of its base alone."""
     config = layer.self_attn.config
     return bool(
-        config.hidden_act == "silu"
+        all(type(each) is nn.Linear for each in _projections(layer))
+        and config.hidden_act == "silu"
         and config._attn_implementation == "sdpa"
         and not (config.attention_bias or config.mlp_bias or config.attention_dropout)
     )
+
+
+def _projections(layer: Any) -> tuple[Any, ...]:
+    attention, mlp = layer.self_attn, layer.mlp
+    return (
+        attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj,
+        mlp.gate_proj, mlp.up_proj, mlp.down_proj,
+    )  # fmt: skip
 
 
 def _layer(
@@ -61,17 +70,16 @@ def _layer(
 ) -> Tensor:
     """LlamaDecoderLayer.forward without a cache: hidden states [B, T, D] in fp32, a boolean mask [B, 1, T, T] or none."""
     assert position_embeddings is not None
-    attention, mlp = layer.self_attn, layer.mlp
+    attention, weights = layer.self_attn, [each.weight for each in _projections(layer)]
     first, second = layer.input_layernorm, layer.post_attention_layernorm
-    projections = [attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj]
     x_ND, bias = hidden_states.flatten(0, 1), _bias(attention_mask, hidden_states.shape[1])
     how = attention.config.num_attention_heads, attention.scaling, first.variance_epsilon
     with torch.autocast("cpu", enabled=False):
         x_ND = _Attention.apply(  # type: ignore[no-untyped-call]
-            x_ND, first.weight, *[each.weight for each in projections], _angles(*position_embeddings), bias, *how
+            x_ND, first.weight, *weights[:4], _angles(*position_embeddings), bias, *how
         )
         out_ND: Tensor = _FeedForward.apply(  # type: ignore[no-untyped-call]
-            x_ND, second.weight, mlp.gate_proj.weight, mlp.up_proj.weight, mlp.down_proj.weight, second.variance_epsilon
+            x_ND, second.weight, *weights[4:], second.variance_epsilon
         )
     return out_ND.view(hidden_states.shape)
 

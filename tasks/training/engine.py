@@ -322,11 +322,11 @@ class Training:
         )
 
     def _tensors(self) -> dict[str, dict[str, torch.Tensor]]:
-        return {"model": own_tensors(self.module), "optimizer": self.optimizer.tensors()}
+        return {"model": trained_tensors(self.module), "optimizer": self.optimizer.tensors()}
 
     def _restore(self, saved: Saved) -> None:
         self.module.load_state_dict(saved.tensors["model"], strict=False)
-        missing = set(own_tensors(self.module)) - set(saved.tensors["model"])
+        missing = set(trained_tensors(self.module)) - set(saved.tensors["model"])
         if missing:
             raise ValueError(f"the checkpoint of step {saved.step} lacks {', '.join(sorted(missing)[:3])}")
         self.optimizer.load_tensors(saved.tensors["optimizer"])
@@ -339,6 +339,12 @@ class Training:
     def _tell(self, event: str) -> None:
         self.events.append(event)
         logger.warning("%s", event)
+
+
+def trained_tensors(module: nn.Module) -> dict[str, torch.Tensor]:
+    """What a checkpoint holds of a module: what is frozen is where it came from, and stays as it was."""
+    frozen = {name for name, tensor in module.named_parameters(remove_duplicate=False) if not tensor.requires_grad}
+    return own_tensors(module, without=frozen)
 
 
 def _not_byte_equal(saved: Saved, workers: int, module: nn.Module) -> str:

@@ -74,6 +74,7 @@ def run_training(
     ranks = Ranks.current()
     lease = Lease(folder) if ranks.first else None
     runtime = of_record(Runtime, job.runtime)
+    learned = sum(tensor.numel() for tensor in module.parameters() if tensor.requires_grad)
     checkpoints = Checkpoints(
         folder / CHECKPOINTS,
         identity=job.identity,
@@ -102,6 +103,7 @@ def run_training(
     return {
         "artifact": {"digest": artifact.digest, "path": str(artifact.path), "kind": artifact.kind},
         "parameters": sum(tensor.numel() for tensor in module.parameters()),
+        "trained_parameters": learned,
         **_account(outcome),
     }
 

@@ -13,7 +13,9 @@ import torch
 from models.catalogue import load_model
 from models.heads import RewardModel, save_reward_model
 from models.tokenizers import bpe
-from models.tokenizers.chat import TEMPLATE, ChatTokenizer
+from models.tokenizers.chat import ChatTokenizer
+from models.tokenizers.own_templates import EARLIER_TEMPLATE
+from models.tokenizers.special import EARLIER_TOKENS
 from tasks.alignment import dialogues, instruct, ppo, reward, rollouts
 from tasks.alignment import preflight as alignment
 from tasks.alignment.dialogues import Dialogue
@@ -34,7 +36,7 @@ PPO = ppo.PPOConfig(
     rollouts=RolloutConfig(prompts=16, epochs=1, minibatch_sequences=8, max_answer_tokens=6),
 )
 # a space before each answer, which training would never see
-SPACED = TEMPLATE.replace("<|assistant|>", "<|assistant|> ")
+SPACED = EARLIER_TEMPLATE.replace("<|assistant|>", "<|assistant|> ")
 Stage = Callable[[], Any]
 
 
@@ -275,7 +277,7 @@ def with_template(folder: Path, target: Path, template: str) -> Path:
 @pytest.mark.parametrize(
     ("template", "next_token"),
     [
-        (TEMPLATE.replace("{{ message.content }}<|end|>", "{{ message.content }}"), "'<|user|>'"),
+        (EARLIER_TEMPLATE.replace("{{ message.content }}<|end|>", "{{ message.content }}"), "'<|user|>'"),
         (
             "{% for m in messages %}[{{ m.role }}]{{ m.content }}"
             "{% if m.role == 'user' %}<|end|>{% endif %}{% endfor %}",
@@ -294,9 +296,13 @@ def test_a_template_that_drops_the_end_of_an_answer_is_stopped(
 
 
 def test_a_template_that_only_parts_answer_and_end_is_taken(tokenizer: ChatTokenizer) -> None:
-    spaced = TEMPLATE.replace("{{ message.content }}<|end|>", " {{ message.content }} <|end|>\n")
+    spaced = EARLIER_TEMPLATE.replace("{{ message.content }}<|end|>", " {{ message.content }} <|end|>\n")
     made = ChatTokenizer(
-        bpe.fit([], vocabulary=261), template=spaced, end="<|end|>", end_of_text="<|endoftext|>", pad="<|pad|>"
+        bpe.fit([], vocabulary=261, special_tokens=EARLIER_TOKENS),
+        template=spaced,
+        end="<|end|>",
+        end_of_text="<|endoftext|>",
+        pad="<|pad|>",
     )
     assert made.vocabulary == tokenizer.vocabulary
     assert alignment.template_keeps_ends(made) == (True, "")

@@ -116,7 +116,7 @@ def test_an_exported_folder_is_what_transformers_loads(corpus: Path, workspace: 
             "espalier: kind unigrm: there is no such tokenizer; did you mean unigram?",
         ),
         (["english.txt", "--fit", "unigram:200"], "espalier: vocabulary: 200 is too small for the special tokens"),
-        (["english.txt", "--fit", "bpe:10"], "espalier: vocabulary: 10 is too small; 261 hold the bytes"),
+        (["english.txt", "--fit", "bpe:10"], "espalier: vocabulary: 10 is too small; 260 hold the bytes"),
         (["nothing.txt"], "espalier: sources: nothing: no file at"),
         (["empty.txt"], "empty.txt: there is no text in it"),
         (["english.txt", "--plot", "no/where.png"], "espalier: --plot no/where.png: there is no such folder"),

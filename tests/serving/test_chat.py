@@ -14,7 +14,7 @@ from models.catalogue import save_model
 from models.llama import LlamaShape, build_llama
 from models.tokenizers import bpe, sentencepiece
 from models.tokenizers.chat import ChatTokenizer
-from models.tokenizers.special import SPECIAL_TOKENS
+from models.tokenizers.special import EARLIER_TOKENS
 from tasks.artifacts import write_artifact
 from tasks.serving.chat import chat_reply, fitting_prompt
 from tasks.serving.load import load_released
@@ -26,7 +26,7 @@ ASKED = [{"role": "user", "content": "what?"}]
 @pytest.fixture(scope="module")
 def tokenizer() -> ChatTokenizer:
     """Bytes and nothing else: every Korean syllable is three tokens."""
-    return ChatTokenizer.ours(bpe.fit([], vocabulary=261))
+    return ChatTokenizer.ours(bpe.fit([], vocabulary=261, special_tokens=EARLIER_TOKENS))
 
 
 class Scripted:
@@ -62,7 +62,7 @@ def test_split_characters_arrive_whole(tokenizer: ChatTokenizer) -> None:
 
 def test_an_answer_ends_at_a_special_token_or_at_its_limit_between_characters(tokenizer: ChatTokenizer) -> None:
     ids = tokenizer.encode_text("ab")
-    assert len(tokenizer.special_ids) == len(SPECIAL_TOKENS)
+    assert len(tokenizer.special_ids) == len(EARLIER_TOKENS)
     for token in tokenizer.special_ids:
         assert reply(Scripted([*ids, token, *ids], 261), tokenizer) == ["a", "b"]
     cut = Scripted(tokenizer.encode_text("가나다"), 261)

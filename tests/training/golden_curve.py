@@ -17,6 +17,7 @@ from flows.recipe import load
 from models.llama import build_llama
 from models.tokenizers import bpe
 from models.tokenizers.chat import ChatTokenizer
+from models.tokenizers.special import EARLIER_TOKENS
 from tasks.tokenization.shards import ShardWriter, TokenStream, write_documents
 from tasks.training.batches import TokenBatches
 from tasks.training.checkpoints import Checkpoints
@@ -35,7 +36,7 @@ SEED = 1
 def losses(folder: Path) -> list[float]:
     """The loss of each step of a training in `folder`, on one thread."""
     config = of_record(PretrainConfig, load("tiny").section("pretrain"))
-    tokenizer = ChatTokenizer.ours(bpe.fit([], vocabulary=261))
+    tokenizer = ChatTokenizer.ours(bpe.fit([], vocabulary=261, special_tokens=EARLIER_TOKENS))
     context = config.architecture.context
     torch.manual_seed(step_seed(SEED, -1))
     model = build_llama(

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from models.adapters import Adapters
 from models.heads import hidden_states
 from models.llama import LlamaShape, build_llama
+from models.lora import LoraShape
 from tasks.training import bf16_llama
 from tasks.training.bf16_llama import bf16_layers
 
@@ -129,6 +131,20 @@ def test_outside_the_layers_are_the_librarys() -> None:
 def fail_inside(model: nn.Module) -> None:
     with bf16_layers(model):
         raise ValueError("inside")
+
+
+def test_what_an_adapter_adds_is_not_passed_over() -> None:
+    """A layer with an adapter answers, asked for its weight, with that of its base: it is left to the library."""
+    model, rows = decoder(), read("packed")
+    Adapters(model, LoraShape(rank=4, targets=("down_proj",)), seed=1)
+    with torch.no_grad():
+        for name, tensor in model.named_parameters():
+            if "lora_B" in name:
+                tensor.normal_()
+    exact, found = results(model, rows, bf16=False), results(model, rows, bf16=True, ours=True)
+    assert set(found) == set(exact)
+    for name, tensor in exact.items():
+        assert error(found[name], tensor) < 0.05, name
 
 
 def test_layers_that_are_not_written_out_are_left_alone() -> None:

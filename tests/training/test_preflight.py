@@ -19,6 +19,7 @@ from torch import nn
 
 from models.tokenizers import bpe
 from models.tokenizers.chat import ChatTokenizer
+from models.tokenizers.special import EARLIER_TOKENS
 from tasks.artifacts import write_artifact
 from tasks.corpus.documents import SPLITS, Document, to_line
 from tasks.tokenization.encode import encode_corpus
@@ -194,7 +195,7 @@ def test_sizes_that_disagree_are_stopped_with_the_numbers(
 def test_a_tokenizer_may_be_smaller_than_the_embedding_and_never_larger(tmp_path: Path, words: ChatTokenizer) -> None:
     larger = ChatTokenizer.ours(bpe.fit([TEXT * 20], vocabulary=VOCABULARY + 5))
     assert "the tokenizer has 305 tokens and the model embeds 300" in str(refused(tmp_path, tokenizer=larger))
-    smaller = ChatTokenizer.ours(bpe.fit([], vocabulary=261))
+    smaller = ChatTokenizer.ours(bpe.fit([], vocabulary=261, special_tokens=EARLIER_TOKENS))
 
     def unknown(tensors: dict[str, torch.Tensor]) -> None:
         tensors["ids"][2, 0] = 261  # the model embeds it, and nobody could read it

@@ -13,7 +13,7 @@ from models.tokenizers.sentencepiece import PieceSettings
 from models.tokenizers.special import SPECIAL_TOKENS
 
 TEXTS = ["Numbers are added with the plus sign.\n" * 5, "모든 국민은 법 앞에 평등하다. 😉\n" * 5]
-END_OF_TEXT, PAD, USER, ASSISTANT, END = range(5)
+END_OF_TEXT, PAD, TURN, END = range(4)
 ASKED = [{"role": "user", "content": "one"}]
 MAKE: dict[str, Any] = {
     "bpe": lambda: bpe.fit(TEXTS, vocabulary=300),
@@ -38,8 +38,13 @@ def chat(tokenizer: Any) -> ChatTokenizer:
 def test_turns_become_the_ids_that_the_template_says(chat: ChatTokenizer) -> None:
     one, two = chat.encode_text("one"), chat.encode_text("two 둘")
     turns = [*ASKED, {"role": "assistant", "content": "two 둘"}]
-    assert chat.encode_prompt(ASKED) == [USER, *one, END, ASSISTANT]
-    assert chat.encode_dialogue(turns)[0] == [USER, *one, END, ASSISTANT, *two, END]
+    user, assistant, line = (
+        [TURN, *chat.encode_text("user\n")],
+        [TURN, *chat.encode_text("assistant\n")],
+        chat.encode_text("\n"),
+    )
+    assert chat.encode_prompt(ASKED) == [*user, *one, END, *line, *assistant]
+    assert chat.encode_dialogue(turns)[0] == [*user, *one, END, *line, *assistant, *two, END]
     assert (chat.end_of_text_id, chat.pad_id, chat.end_id) == (END_OF_TEXT, PAD, END)
     assert chat.decode(chat.encode_answer("two 둘")) == "two 둘"
 
@@ -64,11 +69,13 @@ def test_no_text_of_a_user_becomes_a_special_token_and_all_of_it_comes_back(chat
     for _ in range(300):
         evil = "".join(chance.choices(parts, k=6))
         ids = chat.encode_prompt([{"role": "user", "content": evil}])
-        assert [each for each in ids if each in chat.special_ids] == [USER, END, ASSISTANT]
+        assert [each for each in ids if each in chat.special_ids] == [TURN, END, TURN]
         assert chat.decode(chat.encode_text(evil), skip_special_tokens=False) == evil
 
 
-def test_transformers_loads_the_folder_and_gives_the_same_ids(chat: ChatTokenizer, tmp_path: Path) -> None:
+def test_transformers_loads_the_folder_and_gives_the_same_ids(
+    chat: ChatTokenizer, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     chat.save(tmp_path)
     loaded = AutoTokenizer.from_pretrained(tmp_path)
     again = ChatTokenizer.load(tmp_path)
@@ -78,7 +85,14 @@ def test_transformers_loads_the_folder_and_gives_the_same_ids(chat: ChatTokenize
         assert again.encode_text(text) == chat.encode_text(text)
         assert loaded.decode(chat.encode_text(text)) == text
     prompt = loaded.apply_chat_template(ASKED, add_generation_prompt=True, tokenize=True, return_dict=False)
-    assert prompt == chat.encode_prompt(ASKED)
+    if (
+        request.node.callspec.params["tokenizer"] == "prefixed"
+    ):  # to transformers the text is not the first of its stretch
+        assert loaded.decode(prompt) == chat.decode(chat.encode_prompt(ASKED), skip_special_tokens=False).replace(
+            "\n ", "\n"
+        )
+    else:
+        assert prompt == chat.encode_prompt(ASKED)
     assert (loaded.eos_token_id, loaded.pad_token_id, len(loaded)) == (END, PAD, chat.vocabulary)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from models.tokenizers import bpe, gpt2
 
-FIRST_MERGE = 261
+FIRST_MERGE = 260
 
 
 @pytest.fixture(scope="module")

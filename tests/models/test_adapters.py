@@ -1,0 +1,138 @@
+"""LoRA in decoders of every architecture: it begins as nothing, merges into what it was, and peft reads what is saved."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModelForCausalLM
+from safetensors.torch import load_file
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+
+from models.adapters import CONFIG_FILE, WEIGHTS_FILE, Adapters
+from models.catalogue import ARCHITECTURES
+from models.lora import LINEAR_LAYERS, LoraShape, linear_layers
+from tests.decoders import one_thread
+
+__all__ = ["one_thread"]
+
+SIZES = {"vocab_size": 50, "bos_token_id": None, "eos_token_id": 0, "pad_token_id": 1, "initializer_range": 0.3}
+WIDE = {
+    "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "num_key_value_heads": 1, "max_position_embeddings": 32,
+}  # fmt: skip
+IDS = torch.arange(24).view(2, 12) * 7 % 50
+KINDS = pytest.mark.parametrize("kind", sorted(ARCHITECTURES))
+
+
+def decoder(kind: str) -> Any:
+    torch.manual_seed(5)
+    if kind == "gpt2":
+        return GPT2LMHeadModel(GPT2Config(**SIZES, n_embd=16, n_layer=2, n_head=2, n_positions=32)).eval()
+    if kind == "qwen2":
+        return Qwen2ForCausalLM(Qwen2Config(**SIZES, **WIDE)).eval()
+    return LlamaForCausalLM(LlamaConfig(**SIZES, **WIDE)).eval()
+
+
+def taught(model: Any, shape: LoraShape) -> Adapters:
+    """Adapters as after a training: those that begin at 0 are no longer there."""
+    adapters = Adapters(model, shape, seed=1)
+    with torch.no_grad():
+        for name, tensor in model.named_parameters():
+            if "lora_B" in name:
+                tensor.normal_(std=0.2)
+    return adapters
+
+
+@torch.no_grad()
+def logits(model: Any) -> torch.Tensor:
+    found: torch.Tensor = model(input_ids=IDS).logits
+    return found
+
+
+def test_the_linear_layers_of_every_architecture_can_be_named() -> None:
+    assert {name for kind in ARCHITECTURES for name in linear_layers(decoder(kind))} == set(LINEAR_LAYERS)
+
+
+@KINDS
+def test_new_adapters_add_nothing_and_want_every_gradient(kind: str) -> None:
+    model = decoder(kind)
+    before, own = logits(model), {name for name, _ in model.named_parameters()}
+    Adapters(model, LoraShape(rank=3), seed=1)
+    assert torch.equal(logits(model.eval()), before)
+    learned = {name for name, tensor in model.named_parameters() if tensor.requires_grad}
+    assert learned
+    assert all("lora_" in name for name in learned)
+    assert len([name for name, _ in model.named_parameters() if name not in learned]) == len(own)
+
+
+def test_the_parameters_of_adapters_by_hand() -> None:
+    """rank x (inputs + outputs) of each layer; k_proj has one of two heads."""
+    model = decoder("llama")
+    Adapters(model, LoraShape(rank=3, targets=("q_proj", "k_proj")), seed=1)
+    assert sum(each.numel() for each in model.parameters() if each.requires_grad) == 2 * 3 * ((16 + 16) + (16 + 8))
+
+
+@KINDS
+def test_merged_is_unmerged_and_what_it_was_made_of(kind: str) -> None:
+    """Against W + alpha / rank B A by hand, of every layer that has one."""
+    model, base = decoder(kind), decoder(kind).state_dict()
+    adapters = taught(model, LoraShape(rank=3, alpha=6))
+    apart, parts = logits(model), {name: tensor.clone() for name, tensor in model.named_parameters()}
+    adapters.merge(IDS)
+    assert float((apart - logits(decoder(kind))).abs().max()) > 0.1, "else equal logits would say nothing"
+    torch.testing.assert_close(logits(model), apart, rtol=0, atol=1e-5)
+    merged = model.state_dict()
+    assert set(merged) == set(base)
+    for name, tensor in merged.items():
+        layer = name.removesuffix(".weight")
+        if f"{layer}.lora_A.default.weight" in parts:
+            added = 2 * parts[f"{layer}.lora_B.default.weight"] @ parts[f"{layer}.lora_A.default.weight"]
+            torch.testing.assert_close(tensor, base[name] + (added.T if kind == "gpt2" else added))
+        else:
+            assert torch.equal(tensor, base[name]), name
+
+
+@KINDS
+def test_peft_loads_what_was_saved(kind: str, tmp_path: Path) -> None:
+    model = decoder(kind)
+    taught(model, LoraShape(rank=3, dropout=0.1)).save(tmp_path)
+    loaded = PeftModelForCausalLM.from_pretrained(decoder(kind), tmp_path).eval()
+    assert torch.equal(logits(loaded), logits(model.eval()))
+
+
+def test_the_same_adapters_are_the_same_bytes_and_name_no_place(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        model = decoder("llama")
+        model.config._name_or_path = str(tmp_path / folder)
+        taught(model, LoraShape(rank=2, targets=("v_proj", "q_proj"))).save(tmp_path / folder)
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    assert json.loads((tmp_path / "one" / CONFIG_FILE).read_text())["target_modules"] == ["q_proj", "v_proj"]
+    assert len(load_file(tmp_path / "one" / WEIGHTS_FILE)) == 2 * 2 * 2
+
+
+def test_a_merge_that_loses_what_was_learned_is_refused() -> None:
+    """Into weights of fewer bits, the way merged models have come to talk gibberish (LlamaFactory issue 6020)."""
+    adapters = taught(decoder("llama").bfloat16(), LoraShape())
+    with pytest.raises(ValueError, match="the merged model would not be the one that was trained"):
+        adapters.merge(IDS)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"rank": 0}, "rank and alpha must be at least 1"),
+        ({"dropout": 1.0}, r"dropout lies in \[0, 1\)"),
+        ({"targets": ("q_prj",)}, "no decoder has a linear layer q_prj; there are q_proj, "),
+    ],
+)
+def test_a_shape_that_cannot_be_is_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=f"lora: {said}"):
+        LoraShape(**wrong)
+
+
+def test_a_layer_of_another_architecture_is_refused_with_what_there_is() -> None:
+    with pytest.raises(ValueError, match=r"has no linear layer q_proj; it has c_attn, c_proj, c_fc$"):
+        Adapters(decoder("gpt2"), LoraShape(targets=("q_proj",)), seed=1)
