@@ -1,12 +1,15 @@
 """Instruction items and conversations -> batches of dialogues with labels on the answers alone."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
 from models.tokenizers.chat import ChatTokenizer
 from tasks.alignment.instructions import InstructionItem
+from tasks.conversations.kept import Kept
 from tasks.training.batches import IGNORED, Batch, Shuffle, Stateless, padded
 
 
@@ -14,12 +17,13 @@ from tasks.training.batches import IGNORED, Batch, Shuffle, Stateless, padded
 class Dialogue:
     """Ids of one dialogue, and which of them the assistant says, its end tokens included; `prompt` is what was asked first.
 
-    It is "" where a system message was read before it.
+    It is "" where a system message or tools were read before it. `source` says where a conversation was given: file and line.
     """
 
     ids: tuple[int, ...]
     said: tuple[bool, ...]
     prompt: str = ""
+    source: str = ""
 
 
 def dialogue_of(item: InstructionItem, tokenizer: ChatTokenizer) -> Dialogue:
@@ -28,26 +32,40 @@ def dialogue_of(item: InstructionItem, tokenizer: ChatTokenizer) -> Dialogue:
     )
 
 
-def dialogue_of_turns(turns: Sequence[Mapping[str, str]], tokenizer: ChatTokenizer) -> Dialogue:
+def dialogue_of_turns(
+    turns: Sequence[Mapping[str, Any]], tokenizer: ChatTokenizer, tools: Sequence[Mapping[str, Any]] = ()
+) -> Dialogue:
     """Every answer in it is learned, not the last alone."""
-    ids, said = tokenizer.encode_dialogue(turns)
-    prompt = turns[0]["content"] if turns[0]["role"] == "user" else ""
+    ids, said = tokenizer.encode_dialogue(turns, tools)
+    prompt = turns[0]["content"] if turns[0]["role"] == "user" and not tools else ""
     return Dialogue(ids=tuple(ids), said=tuple(said), prompt=prompt)
+
+
+def sayable(conversations: Sequence[Kept], tokenizer: ChatTokenizer) -> tuple[list[Dialogue], dict[str, int]]:
+    """Dialogues of those that the chat template has a place for, and {why not: how many} of the others."""
+    found: list[Dialogue] = []
+    refused: Counter[str] = Counter()
+    for each in conversations:
+        try:
+            made = dialogue_of_turns(each.turns, tokenizer, each.tools)
+            found.append(replace(made, source=each.source))
+        except ValueError as error:
+            refused[str(error)] += 1
+    return found, dict(refused)
 
 
 def fitting_dialogues(
     items: Sequence[InstructionItem],
     tokenizer: ChatTokenizer,
     context: int,
-    conversations: Sequence[Sequence[Mapping[str, str]]] = (),
-) -> tuple[list[Dialogue], int]:
-    """Dialogues that fit whole into the context, and how many did not; ValueError when none does."""
-    found = [dialogue_of(item, tokenizer) for item in items]
-    found += [dialogue_of_turns(turns, tokenizer) for turns in conversations]
+    conversations: Sequence[Dialogue] = (),
+) -> tuple[list[Dialogue], list[Dialogue]]:
+    """Dialogues that fit whole into the context, and those that do not; ValueError when none does."""
+    found = [*(dialogue_of(item, tokenizer) for item in items), *conversations]
     fitting = [dialogue for dialogue in found if len(dialogue.ids) <= context]
     if not fitting:
         raise ValueError(f"none of {len(found)} dialogues fits into the context of {context} tokens; shorten them")
-    return fitting, len(found) - len(fitting)
+    return fitting, [dialogue for dialogue in found if len(dialogue.ids) > context]
 
 
 class DialogueBatches(Stateless):

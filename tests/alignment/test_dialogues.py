@@ -76,7 +76,7 @@ def test_dialogues_that_do_not_fit_are_counted_and_none_at_all_is_refused(
 ) -> None:
     lengths = [len(dialogue_of(each, tokenizer).ids) for each in items]
     fitting, dropped = fitting_dialogues(items, tokenizer, sorted(lengths)[2])
-    assert (len(fitting), dropped) == (3, 2)
+    assert (len(fitting), len(dropped)) == (3, 2)
     with pytest.raises(ValueError, match="none of 5 dialogues fits into the context of 8 tokens"):
         fitting_dialogues(items, tokenizer, 8)
 
