@@ -1,5 +1,6 @@
 """Instruction tuning: from a pretrained model to one that answers."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +60,24 @@ def instruct(recipe: str, key: str) -> Outcome:
     trained, of_all = (int(outcome["training"][name]) for name in ("trained_parameters", "parameters"))
     if trained < of_all:
         session.display.note(f"instruct: trained {trained:,} parameters of adapters and merged them into {of_all:,}")
-    dialogues, dropped, left_out = (int(outcome["training"][name]) for name in ("dialogues", "dropped", "left_out"))
-    if dropped:
-        session.display.note(f"instruct: {dropped:,} of {dialogues + dropped:,} dialogues are longer than the context")
-    if left_out:
+    for reason, count in outcome["training"]["refused_conversations"].items():
+        session.display.note(f"instruct: left out {count:,} conversations: {reason}")
+    if dropped := int(outcome["training"]["dropped"]):
+        session.display.note(f"instruct: {_too_long(outcome['training'], dropped)}")
+    if left_out := int(outcome["training"]["left_out"]):
         session.display.note(
-            f"instruct: {left_out:,} of the conversations given are left out, so that they do not swamp the corpus's own "
+            f"instruct: left out {left_out:,} of the conversations given, so that they do not swamp the corpus's own "
             "questions; instruct.conversations_share says how many of all may be theirs"
         )
     return outcome
+
+
+def _too_long(training: Mapping[str, Any], dropped: int) -> str:
+    first = f", the first conversation of them {training['dropped_first']}" if training["dropped_first"] else ""
+    return (
+        f"left out {dropped:,} of {int(training['dialogues']) + dropped:,} dialogues, which are longer than the context of "
+        f"{training['context']} tokens{first}; shorten them, or pretrain with a longer context"
+    )
 
 
 def answer_tokens(session: Session) -> int:

@@ -13,7 +13,14 @@ from typing import Any, ClassVar
 from tokenizers import Tokenizer, models
 
 from models.tokenizers.own_templates import ADOPTED_TEMPLATE, EARLIER_TEMPLATE, TEMPLATE
-from models.tokenizers.settings import SETTINGS_FILE, TEMPLATE_FILE, content_of, read_settings, read_template
+from models.tokenizers.settings import (
+    SETTINGS_FILE,
+    TEMPLATE_FILE,
+    content_of,
+    read_settings,
+    read_template,
+    template_place,
+)
 from models.tokenizers.special import EARLIER_END, END, END_OF_TEXT, PAD
 from models.tokenizers.template import LONGEST_TEMPLATE, Message, render, render_here
 from models.tokenizers.tools import Tool, names_of, refuse_left_out, refuse_special, written
@@ -50,6 +57,7 @@ class ChatTokenizer:
             each.no_padding()
             each.no_truncation()
         self.template, self.beginning = template, beginning
+        self._origin = ""
         self.end, self.end_of_text, self.pad = end, end_of_text, pad
         self.end_id, self.end_of_text_id, self.pad_id = (self._special_id(token) for token in (end, end_of_text, pad))
         self.special_ids = frozenset(
@@ -91,7 +99,8 @@ class ChatTokenizer:
         found = cls(tokenizer, template=template, end=end, end_of_text=end_of_text, pad=pad, beginning=beginning)
         if end not in template and "eos_token" not in template and (other := found._end_of_turn()):
             # Gemma's end of text is <eos>, its turns end with <end_of_turn>: that is what an answer has to learn
-            return cls(tokenizer, template=template, end=other, end_of_text=end_of_text, pad=pad, beginning=beginning)
+            found = cls(tokenizer, template=template, end=other, end_of_text=end_of_text, pad=pad, beginning=beginning)
+        found._origin = str(template_place(folder))
         return found
 
     @classmethod
@@ -251,7 +260,11 @@ class ChatTokenizer:
 
     def _render(self, messages: Sequence[Message], tools: Sequence[Tool], answering: bool) -> str:
         rendered = render_here if self.template in (TEMPLATE, EARLIER_TEMPLATE) else render
-        return rendered(self.template, messages, answering, bos_token=self.beginning, eos_token=self.end, tools=tools)
+        named = {"bos_token": self.beginning, "eos_token": self.end}
+        try:
+            return rendered(self.template, messages, answering, tools=tools, **named)
+        except ValueError as error:
+            raise ValueError(f"{self._origin}: {error}" if self._origin else str(error)) from error
 
     def _own(self, text: str) -> list[int]:
         return list(self._specials.encode(text, add_special_tokens=False).ids) if text else []

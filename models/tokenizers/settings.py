@@ -27,6 +27,12 @@ def read_template(folder: Path, settings: Mapping[str, Any]) -> str | None:
     return found
 
 
+def template_place(folder: Path) -> Path:
+    """The file that `read_template` read."""
+    path = folder / TEMPLATE_FILE
+    return path if path.is_file() else folder / SETTINGS_FILE
+
+
 def content_of(token: object) -> str | None:
     """A token in a tokenizer_config.json is a string or a record with its content."""
     if isinstance(token, Mapping):

@@ -43,11 +43,13 @@ def render(
             command, input=request, capture_output=True, encoding="utf-8", check=False, timeout=PATIENCE_SECONDS
         )
     except subprocess.TimeoutExpired as error:
-        raise ValueError(f"the chat template cannot be rendered (not done in {PATIENCE_SECONDS:.0f} s)") from error
+        raise ValueError(
+            f"the chat template cannot be rendered (not done in {PATIENCE_SECONDS:.0f} s); mend its loops"
+        ) from error
     if done.returncode != 0:
         raise ValueError(
             f"the chat template cannot be rendered (it takes more than {PROCESSOR_SECONDS} s "
-            f"or {MEMORY_BYTES // 1_000_000} MB: {done.stderr.strip()[-100:]})"
+            f"or {MEMORY_BYTES // 1_000_000} MB: {done.stderr.strip()[-100:]}); mend its loops"
         )
     text, reason = json.loads(done.stdout)
     if reason:

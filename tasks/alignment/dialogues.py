@@ -1,28 +1,30 @@
 """Instruction items and conversations -> batches of dialogues with labels on the answers alone."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
 from models.tokenizers.chat import ChatTokenizer
 from tasks.alignment.drawing import InstructionItem
+from tasks.conversations.kept import Kept
 from tasks.exercises.phrases import key_of
 from tasks.training.batches import IGNORED, Batch, Shuffle, Stateless, padded
-
-Turns = Sequence[Mapping[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dialogue:
     """Ids of one dialogue, and which of them the assistant says, its end tokens included; `prompt` is what was asked first.
 
-    It is "" where a system message was read before it.
+    It is "" where a system message or tools were read before it. `source` says where a conversation was given: file and line.
     """
 
     ids: tuple[int, ...]
     said: tuple[bool, ...]
     prompt: str = ""
+    source: str = ""
 
 
 def dialogue_of(item: InstructionItem, tokenizer: ChatTokenizer) -> Dialogue:
@@ -31,10 +33,12 @@ def dialogue_of(item: InstructionItem, tokenizer: ChatTokenizer) -> Dialogue:
     )
 
 
-def dialogue_of_turns(turns: Turns, tokenizer: ChatTokenizer) -> Dialogue:
+def dialogue_of_turns(
+    turns: Sequence[Mapping[str, Any]], tokenizer: ChatTokenizer, tools: Sequence[Mapping[str, Any]] = ()
+) -> Dialogue:
     """Every answer in it is learned, not the last alone."""
-    ids, said = tokenizer.encode_dialogue(turns)
-    prompt = turns[0]["content"] if turns[0]["role"] == "user" else ""
+    ids, said = tokenizer.encode_dialogue(turns, tools)
+    prompt = turns[0]["content"] if turns[0]["role"] == "user" and not tools else ""
     return Dialogue(ids=tuple(ids), said=tuple(said), prompt=prompt)
 
 
@@ -44,22 +48,36 @@ class Mixture:
 
     dialogues: Sequence[Dialogue]
     conversations: int
-    dropped: int
+    dropped: Sequence[Dialogue]
     left_out: int
 
     @property
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[str, Any]:
         return {
             "dialogues": len(self.dialogues),
             "conversations": self.conversations,
-            "dropped": self.dropped,
+            "dropped": len(self.dropped),
+            "dropped_first": next((each.source for each in self.dropped if each.source), ""),
             "left_out": self.left_out,
         }
 
 
+def sayable(conversations: Sequence[Kept], tokenizer: ChatTokenizer) -> tuple[list[Dialogue], dict[str, int]]:
+    """Dialogues of those that the chat template has a place for, and {why not: how many} of the others."""
+    found: list[Dialogue] = []
+    refused: Counter[str] = Counter()
+    for each in conversations:
+        try:
+            made = dialogue_of_turns(each.turns, tokenizer, each.tools)
+            found.append(replace(made, source=each.source))
+        except ValueError as error:
+            refused[str(error)] += 1
+    return found, dict(refused)
+
+
 def mixed(
     items: Sequence[InstructionItem],
-    conversations: Sequence[Turns],
+    conversations: Sequence[Dialogue],
     tokenizer: ChatTokenizer,
     context: int,
     share: float,
@@ -70,19 +88,18 @@ def mixed(
     Which of more are taken depends on the seed and on what they say. ValueError when not one dialogue fits.
     """
     own = [dialogue_of(item, tokenizer) for item in items]
-    given = [dialogue_of_turns(turns, tokenizer) for turns in conversations]
-    fitting_own, fitting = fitting_dialogues(own, context), fitting_dialogues(given, context)
+    fitting_own, fitting = fitting_dialogues(own, context), fitting_dialogues(conversations, context)
     # n conversations beside m items are their share of n + m; without items there is nothing to swamp
     most = int(share * len(fitting_own) / (1 - share) + 1e-9) if fitting_own else len(fitting)
     taken = sorted(fitting, key=lambda dialogue: key_of("conversation", seed, *dialogue.ids))[:most]
     dialogues = [*fitting_own, *taken]
     if not dialogues:
-        longest = f"none of {len(own) + len(given)} dialogues fits into the context of {context} tokens"
+        longest = f"none of {len(own) + len(conversations)} dialogues fits into the context of {context} tokens"
         raise ValueError(f"{longest}; shorten them, or train a model of a longer context")
     return Mixture(
         dialogues=dialogues,
         conversations=len(taken),
-        dropped=len(own) + len(given) - len(fitting_own) - len(fitting),
+        dropped=[each for each in (*own, *conversations) if len(each.ids) > context],
         left_out=len(fitting) - len(taken),
     )
 

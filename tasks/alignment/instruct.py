@@ -8,11 +8,11 @@ from typing import Any
 from models.catalogue import load_model, save_model
 from models.lora import LoraShape
 from models.tokenizers.chat import ChatTokenizer
-from tasks.alignment.dialogues import Dialogue, DialogueBatches, batch_of, mixed
+from tasks.alignment.dialogues import Dialogue, DialogueBatches, batch_of, mixed, sayable
 from tasks.alignment.instructions import read_items
 from tasks.alignment.packing import PackedDialogues
 from tasks.alignment.preflight import dialogue_checks
-from tasks.conversations.kept import Turns, read_kept
+from tasks.conversations.kept import Kept, read_kept
 from tasks.training.batches import Batches
 from tasks.training.engine import Hook, TrainingConfig, step_seed
 from tasks.training.job import Job, of_record, run_training
@@ -55,7 +55,9 @@ def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
     adapters = _adapters(model, config.lora, record.seed)
     context = int(model.config.max_position_embeddings)
     items = read_items(record.input("instructions") / "train.jsonl")
-    mixture = mixed(items, _conversations(record), tokenizer, context, config.conversations_share, record.seed)
+    writer = _writer(record, model, tokenizer, config)
+    conversations, refused = sayable(_conversations(record), tokenizer)
+    mixture = mixed(items, conversations, tokenizer, context, config.conversations_share, record.seed)
     dialogues = mixture.dialogues
 
     def save(folder: Path) -> None:
@@ -66,7 +68,7 @@ def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
 
     outcome = run_training(
         record,
-        [*hooks, _writer(record, model, tokenizer, config)],
+        [*hooks, writer],
         module=model,
         objective=NextToken(),
         batches=_batches(dialogues, config, context, record.seed, tokenizer.pad_id),
@@ -76,7 +78,7 @@ def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
         checks=dialogue_checks(dialogues, tokenizer),
         tokenizer=tokenizer,
     )
-    return {**outcome, **mixture.counts}
+    return {**outcome, **mixture.counts, "refused_conversations": refused, "context": context}
 
 
 def _adapters(model: Any, shape: LoraShape | None, seed: int) -> Any:
@@ -88,14 +90,14 @@ def _adapters(model: Any, shape: LoraShape | None, seed: int) -> Any:
     return Adapters(model, shape, seed=step_seed(seed, -1))
 
 
-def _conversations(record: Job) -> list[Turns]:
+def _conversations(record: Job) -> list[Kept]:
     """Without those that ask what answers are judged on later: a held-out question is held out from these too."""
     if "conversations" not in record.inputs:
         return []
     folder = record.input("instructions")
     unseen = {item.prompt for name in ("valid", "held_out") for item in read_items(folder / f"{name}.jsonl")}
     found = read_kept(record.input("conversations"))
-    return [turns for turns in found if not any(turn["content"] in unseen for turn in turns)]
+    return [each for each in found if not any(turn["content"] in unseen for turn in each.turns)]
 
 
 def _batches(dialogues: Sequence[Dialogue], config: InstructConfig, context: int, seed: int, pad_id: int) -> Batches:

@@ -6,7 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from models.tokenizers.chat import TEMPLATE_FILE, ChatTokenizer
+from models.tokenizers.chat import ChatTokenizer
+from models.tokenizers.settings import TEMPLATE_FILE
 from tasks.artifacts import ARTIFACT_FILE, digest_of, read_artifact, sha256_of_files, verify
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"

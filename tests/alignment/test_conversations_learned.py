@@ -9,9 +9,11 @@ import pytest
 
 from models.catalogue import load_model
 from models.sampling import SamplingConfig
+from models.tokenizers import bpe
 from models.tokenizers.chat import ChatTokenizer
-from tasks.alignment.dialogues import batch_of, dialogue_of_turns
+from tasks.alignment.dialogues import batch_of, dialogue_of_turns, sayable
 from tasks.alignment.instruct import InstructConfig, run
+from tasks.conversations.kept import Kept
 from tasks.evaluation.answers import ask
 from tasks.training.batches import IGNORED
 from tasks.training.engine import TrainingConfig
@@ -59,3 +61,28 @@ def test_a_model_answers_as_the_conversations_taught_it(
     (answer,) = ask(model, tokenizer, ["name the dog"], SamplingConfig(max_tokens=8, temperature=0.0), seed=1)
     assert answer.text == "rex"
     assert answer.finished
+
+
+RAIN = {"type": "function", "function": {"name": "rain", "parameters": {}}}
+CALLING = [
+    {"role": "user", "content": "rain?"},
+    {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "rain", "arguments": {}}}]},
+    {"role": "tool", "content": "dry"},
+    {"role": "assistant", "content": "no"},
+]
+
+
+def test_calls_are_learned_where_the_template_has_a_place_for_them_and_counted_where_not(
+    tokenizer: ChatTokenizer,
+) -> None:
+    given = [Kept(turns=CALLING, tools=[RAIN], source="a.jsonl, line 3"), Kept(turns=TURNS)]
+    chatml = ChatTokenizer.ours(bpe.fit([], vocabulary=260))
+    (called, plain), refused = sayable(given, chatml)
+    assert refused == {}
+    assert (called.source, called.prompt, plain.source) == ("a.jsonl, line 3", "", "")
+    learned = [token for token, said in zip(called.ids, called.said, strict=True) if said]
+    assert chatml.decode(learned) == '<tool_call>\n{"name": "rain", "arguments": {}}\n</tool_call>no'
+    assert learned.count(chatml.end_id) == 2
+    (only,), refused = sayable(given, tokenizer)
+    assert only == dialogue_of_turns(TURNS, tokenizer)
+    assert refused == {"the chat template has no place for tools, it leaves out rain; use one that has": 1}

@@ -10,7 +10,7 @@ import pytest
 from models.catalogue import load_model
 from models.sampling import SamplingConfig
 from models.tokenizers.chat import ChatTokenizer
-from tasks.alignment.dialogues import Dialogue, DialogueBatches, batch_of, dialogue_of, mixed
+from tasks.alignment.dialogues import Dialogue, DialogueBatches, batch_of, dialogue_of, dialogue_of_turns, mixed
 from tasks.alignment.instruct import InstructConfig, run
 from tasks.alignment.instructions import InstructionItem
 from tasks.artifacts import verify
@@ -76,13 +76,14 @@ def test_dialogues_that_do_not_fit_are_counted_and_none_at_all_is_refused(
 ) -> None:
     lengths = [len(dialogue_of(each, tokenizer).ids) for each in items]
     found = mixed(items, [], tokenizer, sorted(lengths)[2], 0.2, seed=1)
-    assert found.counts == {"dialogues": 3, "conversations": 0, "dropped": 2, "left_out": 0}
+    assert (len(found.dialogues), len(found.dropped)) == (3, 2)
     with pytest.raises(ValueError, match="none of 5 dialogues fits into the context of 8 tokens"):
         mixed(items, [], tokenizer, 8, 0.2, seed=1)
 
 
-def said(number: int) -> list[dict[str, str]]:
-    return [{"role": "user", "content": f"{number:03}"}, {"role": "assistant", "content": "so"}]
+def said(number: int, tokenizer: ChatTokenizer) -> Dialogue:
+    turns = [{"role": "user", "content": f"{number:03}"}, {"role": "assistant", "content": "so"}]
+    return dialogue_of_turns(turns, tokenizer)
 
 
 @pytest.mark.parametrize(("share", "taken"), [(0.0, 0), (0.2, 20), (0.5, 80), (0.6, 100)])
@@ -91,9 +92,9 @@ def test_conversations_are_at_most_their_share_of_the_mixture(
 ) -> None:
     """Beside 80 items: 20 are a fifth of 100, 80 a half of 160; a share of 0.6 would hold 120, and there are 100."""
     items = [make_item(f"say {number}", "x") for number in range(80)]
-    given = [said(number) for number in range(100)]
+    given = [said(number, tokenizer) for number in range(100)]
     found = mixed(items, given, tokenizer, 64, share, seed=1)
-    assert found.counts == {"dialogues": 80 + taken, "conversations": taken, "dropped": 0, "left_out": 100 - taken}
+    assert (len(found.dialogues), found.conversations, found.left_out) == (80 + taken, taken, 100 - taken)
     own = {dialogue_of(each, tokenizer) for each in items}
     assert own <= set(found.dialogues)
     again = mixed(items, given[::-1], tokenizer, 64, share, seed=1)  # by what they say, not by where they stand
@@ -103,7 +104,7 @@ def test_conversations_are_at_most_their_share_of_the_mixture(
 
 
 def test_conversations_alone_are_all_learned_and_a_share_is_below_one(tokenizer: ChatTokenizer) -> None:
-    assert mixed([], [said(number) for number in range(9)], tokenizer, 64, 0.2, seed=1).conversations == 9
+    assert mixed([], [said(number, tokenizer) for number in range(9)], tokenizer, 64, 0.2, seed=1).conversations == 9
     with pytest.raises(ValueError, match="conversations_share: expected a share of at least 0 and below 1"):
         InstructConfig(training=TRAINING, conversations_share=1.0)
 

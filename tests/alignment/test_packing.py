@@ -15,6 +15,7 @@ from models.tokenizers.chat import ChatTokenizer
 from tasks.alignment import packing
 from tasks.alignment.dialogues import Dialogue, dialogue_of
 from tasks.alignment.instruct import InstructConfig, run
+from tasks.alignment.instructions import InstructionItem
 from tasks.alignment.packing import PackedDialogues, best_fit, packed_batch
 from tasks.training.batches import IGNORED, Batch
 from tasks.training.engine import Preempted, TrainingConfig
@@ -149,6 +150,25 @@ def test_packed_logits_are_those_of_each_dialogue_alone(kind: str) -> None:
             torch.testing.assert_close(logits[number][own], alone, rtol=1e-5, atol=1e-5)
             if place > 1:
                 assert float((apart[number][own] - alone).abs().max()) > 0.1, "without segments it would show"
+
+
+def test_what_counts_is_every_token_of_every_answer_and_its_end(
+    tokenizer: ChatTokenizer, make_item: Callable[..., InstructionItem]
+) -> None:
+    """And the packed loss is the mean over them, not of the dialogues' means."""
+    answers, objective, model = ["no", "a long answer", "x"], NextToken(), decoder("gpt2")
+    dialogues = [dialogue_of(make_item("say so", answer), tokenizer) for answer in answers]
+    packed = packed_batch([dialogues], tokenizer.pad_id)
+    assert objective.weight(packed) == sum(len(tokenizer.encode_text(answer)) + 1 for answer in answers)
+    alone = [packed_batch([[each]], tokenizer.pad_id) for each in dialogues]
+    costs, weights = ([float(of(each)) for each in alone] for of in (_cost(model), objective.weight))
+    mean = sum(costs) / sum(weights)
+    assert float(_cost(model)(packed)) / objective.weight(packed) == pytest.approx(mean, abs=1e-5)
+    assert abs(sum(cost / weight for cost, weight in zip(costs, weights, strict=True)) / 3 - mean) > 1e-3
+
+
+def _cost(model: Any) -> Callable[[Batch], torch.Tensor]:
+    return lambda batch: NextToken().loss(model, batch).total.detach()
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "qwen2"])

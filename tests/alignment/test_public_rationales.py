@@ -10,7 +10,7 @@ from models.catalogue import load_model, save_model
 from models.llama import LlamaShape
 from models.tokenizers import bpe
 from models.tokenizers.chat import ChatTokenizer
-from tasks.alignment.dialogues import batch_of, fitting_dialogues
+from tasks.alignment.dialogues import batch_of, dialogue_of_turns, fitting_dialogues
 from tasks.alignment.tuning import Tuning, tune
 from tasks.conversations.kept import Turns
 from tasks.conversations.read import read
@@ -36,7 +36,7 @@ def turns_of(path: Path) -> list[Turns]:
 @torch.no_grad()
 def answer_nats(model: Any, tokenizer: ChatTokenizer, conversations: list[Turns]) -> float:
     """The mean loss of the tokens of the answers."""
-    dialogues, _ = fitting_dialogues([], tokenizer, SHAPE.context, conversations)
+    dialogues = fitting_dialogues([dialogue_of_turns(turns, tokenizer) for turns in conversations], SHAPE.context)
     batch = batch_of(dialogues, tokenizer.pad_id)
     objective = NextToken()
     return float(objective.loss(model.eval(), batch).total) / objective.weight(batch)

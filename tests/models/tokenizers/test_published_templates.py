@@ -1,4 +1,4 @@
-"""Templates as published models have them: the text that transformers renders, what the assistant says of it, what has no place.
+"""Templates as published models have them: the text that transformers renders, what is said of it, what has no place.
 
 Written for these tests in the style of their models: Llama 3, Mistral, Gemma, Qwen 2.5 with tools.
 """
@@ -76,8 +76,8 @@ STYLES: dict[str, tuple[str, tuple[str, ...], str, str, str]] = {
     "gemma": (GEMMA, ("<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>"), "<eos>", "<bos>", "<end_of_turn>"),
     "qwen": (QWEN, ("<|endoftext|>", "<|im_start|>", "<|im_end|>"), "<|im_end|>", "", "<|im_end|>"),
 }  # fmt: skip
-EVERY = pytest.mark.parametrize("style", STYLES)
-WITH_TOOLS = pytest.mark.parametrize("style", ["chatml", "qwen"])
+EVERY = pytest.mark.parametrize("style", STYLES, indirect=True)
+WITH_TOOLS = pytest.mark.parametrize("style", ["chatml", "qwen"], indirect=True)
 
 
 def said(role: str, content: str, **more: Any) -> dict[str, Any]:
@@ -103,6 +103,11 @@ def save(folder: Path, style: str) -> Path:
     tokenizer.add_special_tokens([AddedToken(token, special=True) for token in specials])
     ChatTokenizer(tokenizer, template=template, end=eos, end_of_text=eos, pad=eos, beginning=bos).save(folder)
     return folder
+
+
+@pytest.fixture
+def style(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture
@@ -140,8 +145,8 @@ def test_a_saved_folder_gives_the_same_ids_again(chat: ChatTokenizer, style: str
     assert (again.end, again.end_of_text) == (STYLES[style][-1], STYLES[style][2])
 
 
-@pytest.mark.parametrize("style", ["chatml", "llama", "qwen"])
-def test_a_system_turn_is_a_turn_of_its_own(chat: ChatTokenizer, style: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("style", ["chatml", "llama", "qwen"], indirect=True)
+def test_a_system_turn_is_a_turn_of_its_own(chat: ChatTokenizer, tmp_path: Path) -> None:
     turns = [said("system", "Be kind."), *DIALOGUE[:1]]
     text = spelled(chat, chat.encode_prompt(turns))
     assert text == theirs(tmp_path, turns, add_generation_prompt=True)
@@ -149,7 +154,9 @@ def test_a_system_turn_is_a_turn_of_its_own(chat: ChatTokenizer, style: str, tmp
 
 
 @pytest.mark.parametrize(
-    ("style", "reason"), [("mistral", "Conversation roles must alternate"), ("gemma", "System role not supported")]
+    ("style", "reason"),
+    [("mistral", "Conversation roles must alternate"), ("gemma", "System role not supported")],
+    indirect=["style"],
 )
 def test_a_system_turn_is_refused_in_the_templates_own_words(chat: ChatTokenizer, reason: str) -> None:
     with pytest.raises(ValueError, match=f"the chat template cannot be rendered .*{reason}"):
@@ -157,9 +164,7 @@ def test_a_system_turn_is_refused_in_the_templates_own_words(chat: ChatTokenizer
 
 
 @WITH_TOOLS
-def test_tools_and_results_are_rendered_as_transformers_renders_them(
-    chat: ChatTokenizer, style: str, tmp_path: Path
-) -> None:
+def test_tools_and_results_are_rendered_as_transformers_renders_them(chat: ChatTokenizer, tmp_path: Path) -> None:
     for turns in (ASKED[:1], [said("system", "Be kind."), *ASKED[:1]], ANSWERED[:4]):
         text = spelled(chat, chat.encode_prompt(turns, [RAIN]))
         assert text == theirs(tmp_path, turns, tools=[RAIN], add_generation_prompt=True)
@@ -167,7 +172,7 @@ def test_tools_and_results_are_rendered_as_transformers_renders_them(
 
 
 @WITH_TOOLS
-def test_the_assistant_says_its_calls_and_their_end(chat: ChatTokenizer, style: str) -> None:
+def test_the_assistant_says_its_calls_and_their_end(chat: ChatTokenizer) -> None:
     ids, learned = chat.encode_dialogue(ANSWERED, [RAIN])
     answers = [token for token, wanted in zip(ids, learned, strict=True) if wanted]
     call = '<tool_call>\n{"name": "rain", "arguments": {"city": "서울"}}\n</tool_call><|im_end|>'
@@ -177,7 +182,7 @@ def test_the_assistant_says_its_calls_and_their_end(chat: ChatTokenizer, style: 
 
 
 @WITH_TOOLS
-def test_a_call_may_come_after_words(chat: ChatTokenizer, style: str) -> None:
+def test_a_call_may_come_after_words(chat: ChatTokenizer) -> None:
     ids, learned = chat.encode_dialogue([ASKED[0], called("rain", {}, "Let me see.")], [RAIN])
     answers = [token for token, wanted in zip(ids, learned, strict=True) if wanted]
     assert spelled(chat, answers) == (
@@ -185,7 +190,7 @@ def test_a_call_may_come_after_words(chat: ChatTokenizer, style: str) -> None:
     )
 
 
-@pytest.mark.parametrize("style", ["llama", "mistral", "gemma"])
+@pytest.mark.parametrize("style", ["llama", "mistral", "gemma"], indirect=True)
 @pytest.mark.parametrize("tools", [[RAIN], []])
 def test_a_template_without_tools_refuses_them(chat: ChatTokenizer, tools: list[Any]) -> None:
     with pytest.raises(ValueError, match="the chat template has no place for tools, it leaves out rain"):
@@ -199,7 +204,7 @@ def test_a_result_is_not_spoken_as_a_users_turn() -> None:
         chat.encode_dialogue([*DIALOGUE[:2], said("tool", "dry"), said("assistant", "No.")])
 
 
-@pytest.mark.parametrize("style", ["chatml"])
+@pytest.mark.parametrize("style", ["chatml"], indirect=True)
 @pytest.mark.parametrize(
     ("call", "said_of_it"),
     [
@@ -214,3 +219,14 @@ def test_a_result_is_not_spoken_as_a_users_turn() -> None:
 def test_a_call_that_cannot_be_said_is_refused(chat: ChatTokenizer, call: dict[str, Any], said_of_it: str) -> None:
     with pytest.raises(ValueError, match=said_of_it):
         chat.encode_dialogue([ASKED[0], call], [RAIN])
+
+
+def test_a_template_that_loops_is_refused_with_its_file(tmp_path: Path) -> None:
+    save(tmp_path, "llama")
+    loop = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}<|eot_id|>{{ eos_token }}"
+    (tmp_path / "chat_template.jinja").write_text(loop, encoding="utf-8")
+    looping = ChatTokenizer.load(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"chat_template\.jinja: the chat template cannot be rendered .*; mend its loops$"
+    ):
+        looping.encode_prompt(DIALOGUE[:1])
