@@ -15,7 +15,8 @@ from models.heads import load_reward_model
 from models.sampling import Sample, SamplingConfig, sample
 from models.tokenizers.chat import ChatTokenizer
 from tasks.alignment import annotator
-from tasks.alignment.instructions import InstructionItem, read_items
+from tasks.alignment.drawing import InstructionItem
+from tasks.alignment.instructions import read_items
 from tasks.alignment.preferences import Pair, read_pairs, read_preferences_index
 from tasks.alignment.reward import answered, score_rows
 from tasks.alignment.rollouts import action_tensors, score_actions

@@ -17,8 +17,9 @@ from models.catalogue import load_model
 from models.sampling import SamplingConfig
 from models.tokenizers.chat import ChatTokenizer
 from tasks.alignment import annotator, human_labels
+from tasks.alignment.drawing import InstructionItem
 from tasks.alignment.human_labels import Label
-from tasks.alignment.instructions import InstructionItem, read_items, read_lines
+from tasks.alignment.instructions import read_items, read_lines
 from tasks.evaluation.answers import Answer, ask
 from tasks.exercises.phrases import key_of
 

@@ -234,7 +234,8 @@ def test_answers_cannot_be_copied_or_guessed(tiny: Made) -> None:
 
 def test_no_task_is_answered_by_copying_the_text_or_a_word_of_it(tiny: Made) -> None:
     """As answers are compared, without case: "write key in upper case" would be."""
-    rules = shallow_rules(*([dataclasses.asdict(item) for item in tiny.items(name)] for name in ("train", "valid")))
+    items = [dataclasses.asdict(item) for item in tiny.items("train")]
+    rules = shallow_rules(items, items)
     assert max(each["copy"]["exact_match"] for each in rules.values()) < 0.6
 
 
