@@ -165,6 +165,8 @@ def test_no_wording_and_no_text_of_a_held_out_family_is_trained_on(held_out: tup
     assert apart.isdisjoint({wordings[item.template] for item in (*made.train, *made.valid)})
     assert {item.input for item in made.held_out}.isdisjoint({item.input for item in made.train})
     assert {item.prompt for item in made.held_out}.isdisjoint({item.prompt for item in made.train})
+    texts = {text.rstrip(".") for item in made.train for text in (item.input, item.answer)}
+    assert {item.answer for item in made.held_out if item.answer.count(" ") > 1}.isdisjoint(texts)
 
 
 def test_families_related_to_a_held_out_one_are_left_out_with_it() -> None:
