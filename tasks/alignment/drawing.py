@@ -112,14 +112,14 @@ def items_of(
 ) -> list[InstructionItem]:
     """At most `bounds.most` items, none of them twice: closed answers in equal parts, no open one above its share.
 
-    `without` are texts that are asked about elsewhere.
+    `without` are bare texts that are asked about or answered elsewhere.
 
     Wordings that are turned around are for training alone: such a question may have several right answers.
     """
     items: dict[str, InstructionItem] = {}
     said: Counter[str] = Counter()
     for exercise in exercises_of(task, side, material, bounds):
-        if exercise.text in without or said[exercise.answer] >= _quota(task, bounds, len(items)):
+        if bare(exercise.text) in without or said[exercise.answer] >= _quota(task, bounds, len(items)):
             continue
         item = item_of(task, exercise, side, bounds.seed)
         if _fits(item, bounds) and item.id not in items:
@@ -128,6 +128,11 @@ def items_of(
         if len(items) == bounds.most:
             break
     return list(items.values())
+
+
+def bare(text: str) -> str:
+    """A text as it is compared with others: a full stop at its end does not count."""
+    return text.strip().rstrip(".")
 
 
 def _quota(task: TaskFile, bounds: Bounds, made: int) -> int:

@@ -7,13 +7,13 @@ and settings give the same bytes on any machine.
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from tasks.alignment.drawing import Bounds, InstructionItem, items_of
+from tasks.alignment.drawing import Bounds, InstructionItem, bare, items_of
 from tasks.artifacts import file_sha256
 from tasks.corpus.documents import halvings, in_sample
 from tasks.corpus.json_lines import numbered_lines
@@ -101,7 +101,7 @@ def build_instructions(split: Path, config: InstructionConfig, checkout: Path = 
     removed = removed_families(tasks, config.held_out)
     materials = _materials(split, config)
     held_out = {task.name: materials.fresh(task) for task in tasks if task.family in config.held_out}
-    apart = frozenset(item.input for items in held_out.values() for item in items)
+    apart = _texts_of(chain.from_iterable(held_out.values()))
     train: dict[str, list[InstructionItem]] = {}
     valid: dict[str, list[InstructionItem]] = {}
     skipped: dict[str, str] = {}
@@ -112,7 +112,7 @@ def build_instructions(split: Path, config: InstructionConfig, checkout: Path = 
             skipped[task.name] = f"its family {task.family} is related to one that is held out"
         else:
             trained = materials.train(task, apart)
-            fresh = materials.fresh(task, frozenset(item.input for item in trained))
+            fresh = materials.fresh(task, frozenset(bare(item.input) for item in trained))
             skipped[task.name] = _lacking(len(trained), len(fresh), config)
             train[task.name], valid[task.name] = trained, fresh
     kept = [task for task in tasks if not skipped[task.name]]
@@ -137,6 +137,13 @@ def _refuse_unknown(setting: str, families: Sequence[str], tasks: Sequence[TaskF
     for family in families:
         if family not in known:
             raise ValueError(f"instructions.{setting}: there is no family {family}; {nearest(family, known)}")
+
+
+def _texts_of(items: Iterable[InstructionItem]) -> frozenset[str]:
+    """What they ask about, and their answers of several words: another task may ask about such an answer."""
+    return frozenset(
+        bare(text) for item in items for text in (item.input, item.answer) if text == item.input or " " in text
+    )
 
 
 def removed_families(tasks: Sequence[TaskFile], held_out: Sequence[str]) -> frozenset[str]:

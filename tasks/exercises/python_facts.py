@@ -18,9 +18,9 @@ from tasks.exercises.table_files import table, words
 TYPES = (str, bytes, list, dict, set, frozenset, tuple, int, float, bytearray, memoryview)
 # whose functions are the same in every process: torch, for one, exchanges some of inspect
 MODULES = (
-    "ast", "base64", "bisect", "calendar", "cmath", "codecs", "collections", "colorsys", "copy", "csv", "dataclasses",
-    "datetime", "difflib", "fnmatch", "fractions", "functools", "glob", "gzip", "heapq", "hmac", "html",
-    "itertools", "json", "linecache", "math", "operator", "os.path", "pickle", "pprint", "quopri", "random",
+    "ast", "base64", "bisect", "calendar", "cmath", "codecs", "collections", "colorsys", "contextlib", "copy", "csv",
+    "dataclasses", "datetime", "difflib", "fnmatch", "fractions", "functools", "glob", "gzip", "heapq", "hmac", "html",
+    "itertools", "json", "linecache", "locale", "math", "operator", "os.path", "pickle", "pprint", "quopri", "random",
     "re", "shlex", "shutil", "statistics", "string", "struct", "tempfile", "textwrap", "tokenize",
     "traceback", "unicodedata", "urllib.parse", "weakref", "zlib",
 )  # fmt: skip

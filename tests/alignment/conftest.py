@@ -14,7 +14,7 @@ from models.catalogue import save_model
 from models.llama import LlamaShape
 from models.tokenizers.chat import ChatTokenizer
 from tasks.alignment import instruct
-from tasks.alignment.instructions import InstructionItem
+from tasks.alignment.drawing import InstructionItem
 from tasks.training.engine import TrainingConfig, TrainState
 from tasks.training.job import Job
 from tasks.training.optimizers import OptimizerConfig

@@ -13,7 +13,7 @@ from models.heads import RewardModel, save_reward_model
 from models.sampling import Sample
 from models.tokenizers.chat import ChatTokenizer
 from tasks.alignment import annotator
-from tasks.alignment.instructions import InstructionItem
+from tasks.alignment.drawing import InstructionItem
 from tasks.alignment.measures import ANSWERS_PER_QUESTION, by_question, kl_per_answer, measure_aligned, measure_reward
 from tasks.alignment.preferences import Pair
 from tasks.corpus.staging import write_json

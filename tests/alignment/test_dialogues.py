@@ -11,8 +11,8 @@ from models.catalogue import load_model
 from models.sampling import SamplingConfig
 from models.tokenizers.chat import ChatTokenizer
 from tasks.alignment.dialogues import Dialogue, DialogueBatches, batch_of, dialogue_of, dialogue_of_turns, mixed
+from tasks.alignment.drawing import InstructionItem
 from tasks.alignment.instruct import InstructConfig, run
-from tasks.alignment.instructions import InstructionItem
 from tasks.artifacts import verify
 from tasks.evaluation.answers import ask
 from tasks.training.batches import IGNORED

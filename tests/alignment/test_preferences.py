@@ -10,7 +10,7 @@ import pytest
 from tasks.alignment import annotator
 from tasks.alignment.__main__ import preferences as preferences_stage
 from tasks.alignment.annotator import rule_digest
-from tasks.alignment.instructions import InstructionItem
+from tasks.alignment.drawing import InstructionItem
 from tasks.alignment.preferences import (
     PreferenceConfig,
     build_preferences,
