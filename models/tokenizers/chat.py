@@ -87,7 +87,10 @@ class ChatTokenizer:
         settings = read_settings(folder / SETTINGS_FILE)
         template = read_template(folder, settings)
         if template is None:
-            if any(tokenizer.token_to_id(end) is not None for end in (END, EARLIER_END)):
+            known = tokenizer.get_vocab()
+            if PAD in known and (
+                END in known or EARLIER_END in known
+            ):  # a base model of Qwen's has the ends, no such padding
                 return cls.ours(tokenizer)
             return cls._adopted(tokenizer, settings)
         end_of_text = content_of(settings.get("end_of_text_token")) or content_of(settings.get("eos_token"))

@@ -268,6 +268,13 @@ def test_a_base_model_is_asked_in_plain_words(tmp_path: Path) -> None:
     assert answers.count(loaded.end_id) == 2
 
 
+def test_a_base_model_that_knows_chatml_without_a_template_is_no_tokenizer_of_ours(tmp_path: Path) -> None:
+    """Qwen's base models have the tokens of ChatML, and other padding."""
+    tokenizer = bpe.fit(TEXTS, vocabulary=300, special_tokens=("<|endoftext|>", "<|im_start|>", "<|im_end|>"))
+    loaded = ChatTokenizer.load(write(tmp_path / "base", tokenizer, {"eos_token": "<|endoftext|>"}))
+    assert spelled(loaded, loaded.encode_prompt(ASKED)) == "Question: one\nAnswer: "
+
+
 def test_folders_without_a_whole_tokenizer_are_refused(fitted: Tokenizer, tmp_path: Path) -> None:
     bare = bpe.fit(TEXTS, vocabulary=300, special_tokens=("<s>",))
     with pytest.raises(ValueError, match="names neither a chat_template nor an eos_token"):
