@@ -123,12 +123,12 @@ def _range(row: Row | None) -> Text:
 def _others(rows: Sequence[Row]) -> Table:
     """Perplexities, and scores under another name than those of the matrix."""
     table = plain_table()
-    for heading in ("benchmark", "metric"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("shots", "value", "95 % interval"):
+    for heading in ("benchmark", "metric", "asked"):
+        table.add_column(heading, no_wrap=heading == "asked", overflow="fold")
+    for heading in ("value", "95 % interval"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         interval = f"{row['low']:.3g}–{row['high']:.3g}"
         names = (Text(plain(row[each])) for each in ("benchmark", "metric"))  # no markup: exact_match[strict]
-        table.add_row(*names, str(row["shots"]), f"{row['value']:.4g}", interval)
+        table.add_row(*names, f"{row['shots']}-shot {row['mode']}", f"{row['value']:.4g}", interval)
     return table

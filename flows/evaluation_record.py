@@ -10,10 +10,11 @@ from infra import tracking
 from infra.database import lineage, sessions
 from infra.settings import Settings, apply_environment
 from infra.storage import read_json, write_json
-from tasks.artifacts import file_sha256
+from tasks.artifacts import ARTIFACT_FILE, file_sha256, read_artifact
 from tasks.evaluation.contamination import TrainingSet
 
 TRAINING_FILE = "train.jsonl"
+HOLD_TEXTS = ("corpus", "instructions", "conversations", "preferences")  # kinds of the ledger
 RECORD_FILE = "recorded.json"  # {"document": sha256 of document.json, "mlflow_run"}
 LONGEST_METRIC = 250  # characters: MLflow's limit
 
@@ -48,12 +49,30 @@ def training_sets(settings: Settings, digest: str) -> list[TrainingSet]:
     """What the ledger says the model was made from, as far as it still lies there; nothing for a model from elsewhere."""
     with sessions.ledger(settings) as engine:
         chain = lineage.chain(engine, digest)
-    found = {
-        str(node["digest"]): TrainingSet(name=f"{node['kind']} {str(node['digest'])[:12]}", path=path)
-        for node in _nodes(chain)
-        if (path := Path(node.get("path") or ".") / TRAINING_FILE).is_file()
-    }
-    return list(found.values())
+    learned = {str(node["digest"]): node for node in _nodes(chain) if node["kind"] in HOLD_TEXTS}
+    found = []
+    for each, node in learned.items():
+        if path := _texts_of(node):
+            found.append(TrainingSet(name=f"{node['kind']} {each[:12]}", path=path))
+        else:
+            sys.stderr.write(
+                f"contamination: the {node['kind']} {each[:12]} that the model learned from are no longer at "
+                f"{node['path']}; what they hold of these questions is not known\n"
+            )
+    return found
+
+
+def _texts_of(node: Mapping[str, Any]) -> Path | None:
+    """The file with its texts, unless something else lies there by now: a folder of data is made again in its place."""
+    path = Path(node["path"])
+    if path.is_file():
+        return path if file_sha256(path) == node["digest"] else None
+    if (path / ARTIFACT_FILE).is_file():
+        lies_there = read_artifact(path).digest
+        if lies_there != node["digest"] and lies_there[:12] != node["figures"].get("content"):
+            return None
+    texts = path / TRAINING_FILE
+    return texts if texts.is_file() else None
 
 
 def _nodes(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -30,6 +30,7 @@ NEEDED = ("source", "answer_type", "templates", "max_tokens")
 SOURCES = ("maker", "format")
 LIKELIHOODS = ("texts", "letters")
 FEWEST_TEMPLATES = 2
+CHOICES = "choices"  # the slot of made items that lists their options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +51,8 @@ class Item:
 
     @property
     def question(self) -> tuple[tuple[str, str], ...]:
-        """What makes two items the same question, whatever the wording around it."""
-        return tuple(sorted(self.slots.items()))
+        """What makes two items the same question, whatever the wording around it and the options beside it."""
+        return tuple(sorted((name, text) for name, text in self.slots.items() if name != CHOICES))
 
     @property
     def letters(self) -> str:

@@ -3,6 +3,7 @@
 import csv
 import re
 import string
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -33,12 +34,13 @@ class Brought:
     train: list[Item] = field(default_factory=list)
     test: list[Item] = field(default_factory=list)
     empty: int = 0  # the published NSMC has some
+    files: Counter[str] = field(default_factory=Counter)  # how many had a name
 
 
 def brought(paths: Sequence[Path]) -> list[Brought]:
     """Each benchmark of all files; ValueError in a sentence for a file that is none, that is empty, or a broken row."""
     found: dict[str, Brought] = {}
-    for path in paths:
+    for path in dict.fromkeys(paths):
         before = sum(len(each.train) + len(each.test) for each in found.values())
         for file in opened(path, COLUMNS):
             if isinstance(file, Refusal):
@@ -47,6 +49,9 @@ def brought(paths: Sequence[Path]) -> list[Brought]:
                 continue  # a README beside the data
             for benchmark, items in _read(file, path):
                 own = found.setdefault(benchmark.name, Brought(benchmark=benchmark))
+                own.files[_plain(file.name)] += 1
+                if (number := own.files[_plain(file.name)]) > 1:  # a file of that name in another folder
+                    items = [replace(item, id=f"{number}/{item.id}") for item in items]
                 own.empty += sum(not _says(item) for item in items)
                 (own.train if _part(file.name) in TRAIN else own.test).extend(filter(_says, items))
         if sum(len(each.train) + len(each.test) for each in found.values()) == before:
@@ -73,12 +78,20 @@ def _rows(file: Opened) -> Iterator[tuple[str, Any]]:
     first = next(file.rows, None)
     if first is None:
         return
-    if isinstance(first[1], list) and file.name.endswith(".csv"):
-        with file.path.open(encoding="utf-8", newline="") as stream:
-            yield from ((f"row {number}", row) for number, row in enumerate(csv.reader(stream), start=1))
+    if isinstance(first[1], list) and file.path.suffix == ".csv":
+        yield from _cells(file.path)
         return
     yield first
     yield from file.rows
+
+
+def _cells(path: Path) -> Iterator[tuple[str, list[str]]]:
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        reader = csv.reader(stream)
+        try:
+            yield from ((f"row {number}", row) for number, row in enumerate(reader, start=1))
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}, line {reader.line_num + 1}: {error}; write it as CSV in UTF-8") from error
 
 
 def _formats(rows: Sequence[tuple[str, Any]], where: str, *, alone: bool) -> list[Published]:
@@ -144,6 +157,9 @@ def _item(benchmark: Benchmark, place: str, id: str, raw: Raw) -> Item:
     slots = {name: str(value) for name, value in raw.slots.items()}
     try:
         letters = string.ascii_uppercase[: len(raw.options)]
+        if len(raw.options) > len(letters) or not all(map(str.strip, raw.options)):
+            most = len(string.ascii_uppercase)
+            raise ValueError(f"expected at most {most} options, each with a text; mend it or take it out")
         golds = golds_of(raw.answer, benchmark.answer_type, letters, ())
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tasks.evaluation.intervals import SEED, Interval, mean_interval
+from tasks.evaluation.intervals import SEED, Interval, scores_interval
 
 BINS = 10
 FEWEST_BINS, MOST_BINS = 10, 15
@@ -55,7 +55,7 @@ def squared_distances(probabilities: Numbers, right: Numbers) -> Floats:
 
 
 def brier_interval(probabilities: Numbers, right: Numbers) -> Interval:
-    return mean_interval(squared_distances(probabilities, right))
+    return scores_interval(squared_distances(probabilities, right).tolist())
 
 
 def reliability(probabilities: Numbers, right: Numbers, *, bins: int = BINS) -> list[Bin]:

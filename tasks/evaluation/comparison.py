@@ -9,11 +9,12 @@ from tasks.evaluation.intervals import paired_interval
 from tasks.evaluation.stored import Evaluation, scores_of
 
 BETTER, WORSE, UNSHOWN = "better", "worse", "no difference shown"
+HIGHER, LOWER = "higher", "lower"  # where neither is better
 # of n items that differ a sign test's least two-sided p is 2 ** (1 - n): fewer than six never reach .05
 LEAST_DIFFERING = 6
 LOWER_IS_BETTER = frozenset({
-    "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte", "nats", "brier", "ece", "toxicity",
-    "order_range", "template_range",
+    "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte", "nats", "brier", "brier_score", "ece", "ter",
+    "toxicity", "order_range", "template_range",
 })  # fmt: skip
 
 
@@ -75,7 +76,7 @@ def difference(a: Evaluation, b: Evaluation, row_a: Row, row_b: Row) -> dict[str
     else:
         low, high = _unpaired(row_a, row_b)
         enough = True
-    verdict = _verdict(row_a, low, high) if enough else UNSHOWN
+    verdict = _verdict(row_a, row_b, low, high) if enough else UNSHOWN
     return {
         "a": row_a["value"],
         "b": row_b["value"],
@@ -96,8 +97,13 @@ def _unpaired(row_a: Row, row_b: Row) -> tuple[float, float]:
     return value_b - value_a - low, value_b - value_a + high
 
 
-def _verdict(row: Row, low: float, high: float) -> str:
+def _verdict(row_a: Row, row_b: Row, low: float, high: float) -> str:
+    """A row may say what would be "best" (None: nothing is): nearer to it is better, and beyond it is only elsewhere."""
     if low <= 0 <= high:
         return UNSHOWN
-    lower = row.get("lower_is_better", row["metric"] in LOWER_IS_BETTER)
-    return BETTER if (high < 0) == lower else WORSE
+    if "best" not in row_a:
+        return BETTER if (high < 0) == (row_a["metric"] in LOWER_IS_BETTER) else WORSE
+    best = row_a["best"]
+    if best is None or (row_a["value"] - best) * (row_b["value"] - best) < 0:
+        return LOWER if high < 0 else HIGHER
+    return BETTER if abs(row_b["value"] - best) < abs(row_a["value"] - best) else WORSE

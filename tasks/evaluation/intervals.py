@@ -97,4 +97,6 @@ def range_interval(scores: Sequence[Sequence[float]], *, draws: int = 2000) -> I
     weights_DN = generator.multinomial(count, np.full(count, 1 / count), size=draws)
     means_DV = weights_DN @ scores_VN.T / count
     low, high = np.quantile(np.ptp(means_DV, axis=1), [0.025, 0.975])
-    return Interval(value=float(np.ptp(scores_VN.mean(1))), low=float(low), high=float(high), n=count)
+    low, high = (low, high) if count > 1 else WHOLE_RANGE
+    value = float(np.ptp(scores_VN.mean(1)))  # a draw's range is rather larger than that of all
+    return Interval(value=value, low=min(float(low), value), high=max(float(high), value), n=count)

@@ -1,5 +1,6 @@
 """Items and examples of a benchmark whose exercises are made here: reproducible, and never in both."""
 
+import itertools
 import random
 from collections.abc import Sequence
 
@@ -8,7 +9,7 @@ from tasks.evaluation.golds import golds_of
 from tasks.exercises.exercise import Exercise
 from tasks.exercises.makers import MAKERS
 
-TRIES = 50  # a maker that has said everything it knows comes back to what it said
+TRIES = 50  # draws in a row for each known item: a maker that then brings none has said everything it knows
 
 
 def made_items(
@@ -17,14 +18,16 @@ def made_items(
     """Up to `count` different items, none of them among `without`; the first stay as more are asked for."""
     taken = {item.question for item in without}
     found: dict[object, Item] = {}
-    for number in range(count * TRIES):
-        if len(found) == count:
+    last = 0  # the number of the draw that brought the last item
+    for number in itertools.count():
+        if len(found) == count or number - last > TRIES * (len(found) + len(taken) + 1):
             break
         # a seed of its own for every draw: another count or another benchmark changes no other item
         id = f"{benchmark.name}/{part}/{seed}/{number}"
         item = _item(benchmark, MAKERS[benchmark.origin](random.Random(id)), id)
-        if item.question not in taken:
-            found.setdefault(item.question, item)
+        if item.question not in taken and item.question not in found:
+            found[item.question] = item
+            last = number
     return list(found.values())
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from tasks.conversations.fields import fields_of
 from tasks.conversations.gsm8k import MARK, without_annotations
+from tasks.evaluation.golds import yes_no_gold
 
 Row = Any
 YNAT = ("IT과학", "경제", "사회", "생활문화", "세계", "스포츠", "정치")
@@ -107,7 +108,7 @@ def _commonsenseqa(row: Mapping[str, Any]) -> Raw:
 
 
 def _strategyqa(row: Mapping[str, Any]) -> Raw:
-    said = row["answer"] if isinstance(row["answer"], bool) else str(row["answer"]).lower() in ("true", "yes")
+    said = yes_no_gold(row["answer"]) == "yes"
     facts = row.get("facts", "")
     rationale = facts if isinstance(facts, str) else " ".join(facts)
     return _yes_no(row["question"], said, rationale)

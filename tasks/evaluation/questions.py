@@ -28,7 +28,7 @@ class Questions:
 def questions_of(request: Request, subject: Subject) -> tuple[list[Questions], list[str]]:
     """The user's own files, or else all that is made here; and what is worth telling of them."""
     if not request.data:
-        return [_made(each, request) for each in benchmarks().values() if each.source == "maker"], []
+        return [made_questions(each, request) for each in benchmarks().values() if each.source == "maker"], []
     files = brought(request.data)
     found = [_brought(each, request, subject) for each in files]
     asked = [each for each in found if each.items]
@@ -45,10 +45,14 @@ def most_tokens(benchmark: Benchmark, mode: str, context: int) -> int:
     return min(benchmark.max_tokens[mode], context // 2)
 
 
-def _made(benchmark: Benchmark, request: Request) -> Questions:
+def made_questions(benchmark: Benchmark, request: Request) -> Questions:
+    """At least as many examples as the benchmark usually shows, so that fewer shots ask the same items."""
     shots = request.shots or benchmark.shots
     items = made_items(benchmark, request.limit, request.seed)
-    examples = made_items(benchmark, max(shots), request.seed, part="examples", without=items)
+    most = max(*shots, *benchmark.shots)
+    examples = made_items(benchmark, most, request.seed, part="examples", without=items)
+    if lacking := most - len(examples):  # the items are nearly all that the maker knows: the last of them are shown
+        items, examples = items[:-lacking], examples + items[-lacking:]
     return _checked(benchmark, items, examples, shots)
 
 

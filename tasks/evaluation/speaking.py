@@ -24,7 +24,7 @@ def answers(subject: Subject, questions: Sequence[str], config: SamplingConfig, 
     """In turns to a model that talks; to another as `Q: ...` and `A:`, where an answer ends with its line."""
     if subject.talks:
         return _written(subject, [_turn(subject, each) for each in questions], config, told)
-    ids = [subject.tokenizer.encode_text(f"Q: {each}\nA:") for each in questions]
+    ids = [_text(subject, f"Q: {each}\nA:") for each in questions]
     return _written(subject, ids, config, told, ends_with_line=True)
 
 
@@ -34,8 +34,12 @@ def continuations(
     """Of texts that break off; a model that talks is given them as a user's turn. Each place has draws of its own."""
     if subject.talks:
         return _written(subject, [_turn(subject, each) for each in beginnings], config, told, seed=seed)
-    ids = [subject.tokenizer.encode_text(each) for each in beginnings]
+    ids = [_text(subject, each) for each in beginnings]
     return _written(subject, ids, config, told, seed=seed)
+
+
+def _text(subject: Subject, text: str) -> list[int]:
+    return [*subject.tokenizer.opening_ids, *subject.tokenizer.encode_text(text)]
 
 
 def _turn(subject: Subject, text: str) -> list[int]:

@@ -9,6 +9,8 @@ from tasks.evaluation.made_items import made_items
 from tasks.evaluation.prompting import ORDERS, orders
 from tasks.evaluation.prompts import filled
 from tasks.evaluation.published import FORMATS
+from tasks.evaluation.questions import made_questions
+from tasks.evaluation.suite import Request
 from tasks.exercises.makers import MAKERS
 
 MADE = [each for each in benchmarks().values() if each.source == "maker"]
@@ -43,6 +45,15 @@ def test_no_example_is_among_the_items(benchmark: Benchmark) -> None:
     examples = made_items(benchmark, 5, seed=0, without=items)
     assert examples
     assert not {item.question for item in items} & {item.question for item in examples}
+    assert not {item.slots["text"] for item in items} & {item.slots["text"] for item in examples}
+
+
+def test_a_maker_that_has_said_everything_ends_and_leaves_examples() -> None:
+    """There are some two hundred facts of commonsense, each with several lists of options."""
+    found = made_questions(benchmarks()["commonsense"], Request(limit=10**6, shots=(0, 5)))
+    texts = [item.slots["text"] for item in (*found.items, *found.examples)]
+    assert len(set(texts)) == len(texts) > 100
+    assert len(found.examples) == 5
 
 
 @pytest.mark.parametrize(

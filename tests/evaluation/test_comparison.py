@@ -96,14 +96,26 @@ def test_five_items_that_all_got_better_show_nothing_yet(tmp_path: Path) -> None
         assert {found["verdict"] for found in rows} == {verdict}
 
 
-@pytest.mark.parametrize(("metric", "verdict"), [("perplexity", "better"), ("f1", "worse")])
-def test_what_is_no_mean_over_items_is_compared_by_its_intervals(metric: str, verdict: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("about", "verdict"),
+    [
+        ({"metric": "perplexity"}, "better"),
+        ({"metric": "f1"}, "worse"),
+        ({"metric": "wrong", "best": 0}, "better"),
+        ({"metric": "correct", "best": 11}, "worse"),
+        ({"metric": "stereotype_rate", "best": 8}, "lower"),  # on the other side of what is best
+        ({"metric": "control", "best": None}, "lower"),
+    ],
+)
+def test_what_is_no_mean_over_items_is_compared_by_its_intervals(
+    about: dict[str, Any], verdict: str, tmp_path: Path
+) -> None:
     """Newcombe 1998: -4 - hypot(10 - 9.7, 6.4 - 6) = -4.5 and -4 + hypot(10.3 - 10, 6 - 5.6) = -3.5."""
     folders = []
     for model, value, low, high in (("a", 10.0, 9.7, 10.3), ("b", 6.0, 5.6, 6.4)):
         folder = write_evaluation(tmp_path, model, matrix(right_below(3))[:20])
         document = json.loads((folder / "document.json").read_text())
-        document["rows"][0] |= {"metric": metric, "value": value, "low": low, "high": high}
+        document["rows"][0] |= {**about, "value": value, "low": low, "high": high}
         document["identity"] = identity_of(document["suite"], document["rows"])
         (folder / "document.json").write_text(json.dumps(document))
         folders.append(folder)

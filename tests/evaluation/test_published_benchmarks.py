@@ -180,12 +180,30 @@ def test_a_table_of_nsmc_is_read_and_reviews_without_a_word_are_counted(tmp_path
             [{"question": "x?", "answer": "#### 5"}, {"question": "y?", "answer": "#### a few"}],
             "line 2: gold: '#### a few' is not one number",
         ),
+        ([{"question": "x?", "answer": "perhaps", "facts": []}], "line 1: as a strategyqa: gold: 'perhaps' is neither"),
+        ([{"question": "x?", "choices": ["p", " "], "answer": 0}], "line 1: expected at most 26 options, each with a"),
+        ([{"question": "x?", "choices": ["p"] * 27, "answer": 0}], "line 1: expected at most 26 options"),
     ],
 )
 def test_what_is_no_benchmark_is_refused_with_its_place(tmp_path: Path, rows: list[object], said: str) -> None:
     with pytest.raises(ValueError, match=r"rows\.jsonl") as caught:
         brought([written(tmp_path, *rows)])
     assert said in str(caught.value)
+
+
+def test_a_table_that_is_no_text_is_refused_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "anatomy.csv"
+    path.write_bytes(b"x?,p,q,r,s,A\ny?,p\xff,q,r,s,A\n")
+    with pytest.raises(ValueError, match=r"anatomy\.csv, line .*; write it as CSV in UTF-8"):
+        brought([path])
+
+
+def test_items_of_files_with_one_name_have_ids_of_their_own(tmp_path: Path) -> None:
+    for part in ("here", "there"):
+        (tmp_path / part).mkdir()
+        written(tmp_path / part, {"document": part, "label": 1}, {"document": "x", "label": 0})
+    (found,) = brought([tmp_path, tmp_path])
+    assert len({item.id for item in found.test}) == len(found.test) == 4
 
 
 def test_every_row_of_gsm8k_is_a_question_with_a_number(test_data: Path) -> None:

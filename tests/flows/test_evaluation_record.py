@@ -13,7 +13,7 @@ from flows.evaluation_record import keep_record, metrics_of, training_sets
 from infra import tracking
 from infra.database import lineage, sessions
 from infra.settings import Settings, load_settings, prepare
-from tasks.artifacts import digest_of
+from tasks.artifacts import digest_of, file_sha256
 from tests.evaluation.stored_evaluations import matrix, write_evaluation
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
@@ -39,17 +39,24 @@ def evaluation(tmp_path: Path) -> Path:
 
 
 def recorded(settings: Settings, folder: Path, question: str) -> None:
-    """A chain in the ledger: the model from instructions, these from a corpus that holds the question."""
+    """A chain in the ledger: the model from instructions, these from a corpus that holds the question, as do the
+    conversations that a person gave; other conversations were there before.
+    """
     corpus, instructions = folder / "corpus", folder / "instructions"
     for path, record in ((corpus, {"text": question}), (instructions, {"prompt": "a", "answer": "b"})):
         path.mkdir()
         (path / "train.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
+    given = folder / "given.jsonl"
+    given.write_text(json.dumps({"messages": [{"role": "user", "content": question}]}) + "\n", encoding="utf-8")
+    sums = file_sha256(given)
     with sessions.ledger(settings) as engine:
         for digest, kind, path, parents in (
             ("c" * 64, "corpus", corpus, []),
             ("i" * 64, "instructions", instructions, ["c" * 64]),
             ("t" * 64, "tokens", folder / "gone", ["c" * 64]),
-            (digest_of("m:1"), "model", folder, ["i" * 64, "t" * 64]),
+            (sums, "conversations", given, []),
+            ("b" * 64, "conversations", given, []),
+            (digest_of("m:1"), "model", folder, ["i" * 64, "t" * 64, sums, "b" * 64]),
         ):
             lineage.record_artifact(engine, digest=digest, kind=kind, path=path, parents=parents, summary={})
 
@@ -75,14 +82,20 @@ def test_an_evaluation_is_one_finished_run_with_its_page(settings: Settings, eva
 
 
 def test_every_training_set_behind_a_model_is_looked_through(
-    settings: Settings, evaluation: Path, tmp_path: Path
+    settings: Settings, evaluation: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recorded(settings, tmp_path, "the last letters of all words of the long question that is number item-3 of ten")
     found = training_sets(settings, digest_of("m:1"))
-    assert {each.name for each in found} == {"corpus cccccccccccc", "instructions iiiiiiiiiiii"}
+    given = f"conversations {file_sha256(tmp_path / 'given.jsonl')[:12]}"
+    assert {each.name for each in found} == {"corpus cccccccccccc", "instructions iiiiiiiiiiii", given}
+    assert "the conversations bbbbbbbbbbbb that the model learned from are no longer at" in capsys.readouterr().err
     contamination = keep_record(settings, evaluation)["contamination"]
     (summary,) = contamination["benchmarks"]
-    assert (summary["n"], summary["dirty"], summary["by_training_set"]) == (10, 1, {"corpus cccccccccccc": 1})
+    assert (summary["n"], summary["dirty"], summary["by_training_set"]) == (
+        10,
+        1,
+        {"corpus cccccccccccc": 1, given: 1},
+    )
 
 
 def test_a_store_that_is_down_costs_no_figure(
