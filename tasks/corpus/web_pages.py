@@ -104,9 +104,10 @@ class _Reader(HTMLParser):
         ended, around = _ENDS.get(tag, ((), ()))
         for name in reversed(names):
             if name in around:
-                return
+                break
             if name in ended:
-                return self.handle_endtag(name)
+                self.handle_endtag(name)
+                break
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in _VOID:
