@@ -67,7 +67,7 @@ class ChatTokenizer:
         # what the tokenizer itself puts before a text: [] for ours and GPT-2's, the beginning token for Llama's
         self.opening_ids = list(self._specials.encode("", add_special_tokens=True).ids)
         self.beginning_id = self._special_id(beginning) if beginning else self.end_of_text_id
-        self._skeletons: dict[tuple[tuple[str, ...], bool, str], list[list[int] | int]] = {}
+        self._skeletons: dict[tuple[tuple[str, ...], bool, str], list[list[int] | int] | str] = {}
 
     @classmethod
     def ours(cls, tokenizer: Tokenizer) -> "ChatTokenizer":
@@ -215,15 +215,24 @@ class ChatTokenizer:
         return ids
 
     def _skeleton(self, messages: Sequence[Message], tools: Sequence[Tool], answering: bool) -> list[list[int] | int]:
-        """The template's own ids, and the number of the message between them; once for all of the same roles and tools."""
+        """The template's own ids, and the number of the message between them; once for all of the same roles and tools.
+
+        A refusal is kept too: of ten thousand dialogues that the template has no place for, one is rendered.
+        """
         shape = [written(message, "" if _only_calls(message) else "text") for message in messages]
         given = [list(tools), [message.get("tool_calls", []) for message in shape]]
         plain = not tools and all(set(message) == {"role", "content"} for message in shape)
         key = (tuple(message["role"] for message in messages), answering, "" if plain else json.dumps([tools, shape]))
         if key not in self._skeletons:
             refuse_special(given, self._special_tokens)
-            self._skeletons[key] = self._rendered(messages, tools, answering)
-        return self._skeletons[key]
+            try:
+                self._skeletons[key] = self._rendered(messages, tools, answering)
+            except ValueError as error:
+                self._skeletons[key] = str(error)
+        found = self._skeletons[key]
+        if isinstance(found, str):
+            raise ValueError(found)
+        return found
 
     def _rendered(self, messages: Sequence[Message], tools: Sequence[Tool], answering: bool) -> list[list[int] | int]:
         marks = {

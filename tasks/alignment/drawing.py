@@ -48,18 +48,19 @@ class Bounds:
 
 
 def exercises_of(task: TaskFile, side: Side, material: Material, bounds: Bounds) -> Iterator[Exercise]:
-    """In an order that depends on content and seed alone. Of makers and files a text is on one side only."""
+    """In an order that depends on content and seed alone. Of makers and files a text is on one side only, in all tasks."""
     if task.source.corpus:
         found: Iterable[Exercise] = _from_corpus(task, material, bounds.seed)
     else:
         every = _drawn(task, bounds) if task.source.file is None else _shuffled(file_exercises(task), bounds.seed)
-        found = (exercise for exercise in every if side_of(task, exercise) == side)
+        found = (exercise for exercise in every if side_of(exercise) == side)
     for exercise in found:
         yield _checked(task, exercise)
 
 
-def side_of(task: TaskFile, exercise: Exercise) -> Side:
-    return "train" if int(key_of("side", task.name, exercise.text), 16) % UNSEEN_OF else "unseen"
+def side_of(exercise: Exercise) -> Side:
+    """By its text alone: what one task asks to be judged by, no other task asks to learn from."""
+    return "train" if int(key_of("side", bare(exercise.text)), 16) % UNSEEN_OF else "unseen"
 
 
 def _from_corpus(task: TaskFile, material: Material, seed: int) -> Iterator[Exercise]:
@@ -112,17 +113,18 @@ def items_of(
 ) -> list[InstructionItem]:
     """At most `bounds.most` items, none of them twice: closed answers in equal parts, no open one above its share.
 
-    `without` are bare texts that are asked about or answered elsewhere.
+    `without` are texts that are asked about or answered elsewhere; a question that is turned around is about an answer.
 
     Wordings that are turned around are for training alone: such a question may have several right answers.
     """
+    apart = {bare(text) for text in without}
     items: dict[str, InstructionItem] = {}
     said: Counter[str] = Counter()
     for exercise in exercises_of(task, side, material, bounds):
-        if bare(exercise.text) in without or said[exercise.answer] >= _quota(task, bounds, len(items)):
+        if bare(exercise.text) in apart or said[exercise.answer] >= _quota(task, bounds, len(items)):
             continue
         item = item_of(task, exercise, side, bounds.seed)
-        if _fits(item, bounds) and item.id not in items:
+        if _fits(item, bounds) and bare(item.input) not in apart and item.id not in items:
             items[item.id] = item
             said[exercise.answer] += 1
         if len(items) == bounds.most:

@@ -47,8 +47,7 @@ class Pool:
         """Items of `families`, none of them about one of the texts `without`, mixed by numbers with a cap."""
         tasks = [bare(task) if wording == "names" else task for task in self._of(families)]
         found = [items_of(task, "train", self.seen, self._bounds(self.per_task), without) for task in tasks]
-        # a question that is turned around is about what is elsewhere the answer
-        return [item for items in found for item in items if item.input not in without]
+        return [item for items in found for item in items]
 
     def _of(self, families: Collection[str]) -> list[TaskFile]:
         return [task for task in self.tasks if task.family in families]

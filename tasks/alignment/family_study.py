@@ -128,7 +128,7 @@ def asked_in_turns(model: Any, tokenizer: ChatTokenizer, items: Sequence[Instruc
     config = SamplingConfig(max_tokens=max_tokens, temperature=0.0)
     said = [answer.text for answer in ask(model, tokenizer, [item.prompt for item in items], config)]
     contexts = [tokenizer.encode_prompt([{"role": "user", "content": item.prompt}]) for item in items]
-    return _marks(model, tokenizer, items, said, contexts)
+    return _marks(model, tokenizer, items, said, contexts, [tokenizer.end_id])
 
 
 def asked_plainly(model: Any, tokenizer: ChatTokenizer, items: Sequence[InstructionItem], max_tokens: int) -> Marks:
@@ -138,7 +138,7 @@ def asked_plainly(model: Any, tokenizer: ChatTokenizer, items: Sequence[Instruct
     stops = frozenset({tokenizer.end_of_text_id})
     found = sample(model, contexts, config, seed=0, stop_ids=stops, pad_id=tokenizer.pad_id)
     said = [tokenizer.decode(each.tokens).strip().split("\n")[0] for each in found]
-    return _marks(model, tokenizer, items, said, contexts)
+    return _marks(model, tokenizer, items, said, contexts, tokenizer.encode_text("\n"))
 
 
 def _marks(
@@ -147,11 +147,13 @@ def _marks(
     items: Sequence[InstructionItem],
     said: Sequence[str],
     contexts: Sequence[Sequence[int]],
+    ending: Sequence[int],
 ) -> Marks:
+    """An option is likely with what ends an answer after it: 34 alone never is less likely than 343."""
     exact = tuple(exact_match(text, item.answer) for text, item in zip(said, items, strict=True))
     closed = [(item, context) for item, context in zip(items, contexts, strict=True) if item.options]
     splits = [
-        Split(context=tuple(context), continuation=tuple(tokenizer.encode_text(option)))
+        Split(context=tuple(context), continuation=(*tokenizer.encode_text(option), *ending))
         for item, context in closed
         for option in item.options
     ]

@@ -112,7 +112,7 @@ def build_instructions(split: Path, config: InstructionConfig, checkout: Path = 
             skipped[task.name] = f"its family {task.family} is related to one that is held out"
         else:
             trained = materials.train(task, apart)
-            fresh = materials.fresh(task, frozenset(bare(item.input) for item in trained))
+            fresh = materials.fresh(task, frozenset(item.input for item in trained))
             skipped[task.name] = _lacking(len(trained), len(fresh), config)
             train[task.name], valid[task.name] = trained, fresh
     kept = [task for task in tasks if not skipped[task.name]]

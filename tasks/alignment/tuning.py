@@ -9,6 +9,7 @@ from typing import Any
 
 from tasks.alignment import instruct
 from tasks.alignment.drawing import InstructionItem
+from tasks.artifacts import file_sha256
 from tasks.conversations.kept import Turns
 from tasks.training.engine import Hook, TrainingConfig
 from tasks.training.job import Job
@@ -55,7 +56,10 @@ def tune(
     conversations: Sequence[Turns] = (),
     hooks: Sequence[Hook] = (),
 ) -> Tuned:
-    """The model in `base` tuned on items (at least one) and conversations; what was finished in `folder` is not repeated."""
+    """The model in `base` tuned on items (at least one) and conversations; what was finished in `folder` is not repeated.
+
+    ValueError where another tuning, from another base or on other items, was begun in `folder`.
+    """
     instructions = folder / "instructions"
     instructions.mkdir(parents=True, exist_ok=True)
     _write(instructions / "train.jsonl", [vars(item) for item in items])
@@ -66,7 +70,8 @@ def tune(
         inputs["conversations"] = str(folder / "conversations.jsonl")
         _write(folder / "conversations.jsonl", [{"messages": turns, "source": ""} for turns in conversations])
     config = asdict(instruct.InstructConfig(training=tuning.training))
-    said = json.dumps([config, seed, [item.id for item in items], len(conversations)], sort_keys=True)
+    read = [*sorted(base.glob("*.safetensors")), *sorted(folder.glob("*.jsonl")), instructions / "train.jsonl"]
+    said = json.dumps([config, seed, [file_sha256(path) for path in read]], sort_keys=True)
     job = Job(
         folder=str(folder / "run"),
         out=str(folder / "out"),

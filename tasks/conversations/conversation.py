@@ -1,5 +1,6 @@
 """One conversation, whatever format it came in, and the rules that make it one."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,6 +72,8 @@ def check(conversation: Conversation) -> None:
     """BadRow unless the turns are in order, begin with a question, end with an answer, and none is empty."""
     check_turns(conversation.messages)
     check_text("the rejected answer", conversation.rejected)
+    calls = [message.tool_calls for message in conversation.messages]
+    check_text("a tool or a call", json.dumps([conversation.tools, calls], ensure_ascii=False, default=str))
 
 
 def check_turns(messages: Sequence[Message]) -> None:

@@ -15,6 +15,8 @@ TEXT_FIELDS = ("text", "content", "document", "body", "markdown", "article", "co
 _LOOKED_AT = 200  # rows, to see which columns hold text
 _FEWEST_CHARACTERS, _FEWEST_WORDS = 12, 2  # of a cell on average, in a column of text
 
+csv.field_size_limit(16_000_000)  # characters, of the whole process; a book in one cell is none too long
+
 Rows = Iterator[tuple[str, object]]  # ("line 3", what stands there)
 
 
@@ -65,6 +67,8 @@ def _read(name: str, lines: io.TextIOWrapper) -> tuple[list[str], Rows]:
 
 def _text_column(names: Sequence[str], rows: Sequence[tuple[str, object]], wanted: str) -> str:
     listed = ", ".join(names) or "none"
+    if any("\udc80" <= letter <= "\udcff" for letter in listed):
+        raise ValueError("the names of the columns are not in its encoding; save the table as UTF-8")
     doubled = next((name for name in names if names.count(name) > 1), None)
     if doubled is not None:
         raise ValueError(f"two columns are called {doubled or 'nothing'}; give each a name of its own")
@@ -111,3 +115,5 @@ def named_cells(name: str, lines: Iterable[str], mark: str, names: Sequence[str]
         elif cells or reason:
             reason = reason or f"{len(cells)} cells, and the first line names {len(names)}"
             yield place, Refusal(id=name, text="", reason="a broken line of the table", detail=reason)
+        if "field larger" in reason:
+            return  # the reader forgets that it is inside a cell: what follows would be taken for rows

@@ -27,6 +27,23 @@ _BLOCKS = frozenset(
      "blockquote", "figure", "figcaption", "pre", "hr", "address", "details", "summary", "fieldset", "body", "html")
 )  # fmt: skip
 _LINES = frozenset(("li", "tr", "br", "option"))
+_IN_HEAD = frozenset(("title", "meta", "link", "script", "style", "base", "noscript", "template"))
+# end tags that a page may leave out: what a start tag ends, as far as the nearest of the elements that hold both
+_ENDS = {
+    "li": (("li",), ("ul", "ol")),
+    "dt": (("dt", "dd"), ("dl",)),
+    "dd": (("dt", "dd"), ("dl",)),
+    "tr": (("tr",), ("table",)),
+    "td": (("td", "th"), ("tr", "table")),
+    "th": (("td", "th"), ("tr", "table")),
+    "option": (("option",), ()),
+    **dict.fromkeys((_BLOCKS | set(_HEADINGS)) - {"dt", "dd"}, (("p",), ("td", "th", "li", "dd", "table", "button"))),
+}
+# what browsers read under names that pages use loosely, as the WHATWG's table of encodings has it
+_READ_AS = {
+    "iso8859-1": "cp1252", "ascii": "cp1252", "euc_kr": "cp949", "gb2312": "gb18030", "gbk": "gb18030",
+    "shift_jis": "cp932", "utf-16": "utf-8", "utf-16-le": "utf-8", "utf-16-be": "utf-8", "utf-32": "utf-8",
+}  # fmt: skip
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]{1,40})""", re.IGNORECASE)
 _SNIFFED_BYTES = 4096
 _SPACES = re.compile(r"[ \t]+")
@@ -47,14 +64,17 @@ def page_text(markup: str) -> str:
 
 
 def declared_encoding(head: bytes) -> str | None:
-    """What a page's <meta charset> says, where Python knows it."""
+    """What a page's <meta charset> means, where Python reads it; that UTF-16 says so in ASCII cannot be true."""
     found = _CHARSET.search(head[:_SNIFFED_BYTES])
     if found is None:
         return None
     try:
-        return lookup(found.group(1).decode("ascii")).name
-    except LookupError:
+        name = lookup(found.group(1).decode("ascii")).name
+        name = _READ_AS.get(name, name)
+        b"-".decode(name, "surrogateescape")  # Python's codecs include some that make no text of a page: hex, idna
+    except (LookupError, UnicodeError):
         return None
+    return name
 
 
 class _Reader(HTMLParser):
@@ -71,10 +91,23 @@ class _Reader(HTMLParser):
         if tag in _VOID:
             self._each("break", tag)
             return
+        self._end_what_ends_here(tag)
         if len(self._open) >= DEEPEST:
             raise ValueError(f"more than {DEEPEST} elements in one another")
         self._open.append((tag, self._is_left_out or self._leaves_out(tag, dict(attrs))))
         self._each("break", tag)
+
+    def _end_what_ends_here(self, tag: str) -> None:
+        names = [name for name, _ in self._open]
+        if "head" in names and names[-1] not in _IN_HEAD and tag not in _IN_HEAD:
+            self.handle_endtag("head")
+        ended, around = _ENDS.get(tag, ((), ()))
+        for name in reversed(names):
+            if name in around:
+                break
+            if name in ended:
+                self.handle_endtag(name)
+                break
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in _VOID:

@@ -71,13 +71,18 @@ def built_in_tasks() -> tuple[TaskFile, ...]:
 
 
 def all_tasks(own: Collection[Path] = ()) -> tuple[TaskFile, ...]:
-    """The built-in tasks and one's own, by name; ValueError where two have the same."""
+    """The built-in tasks and one's own, by name; ValueError where two have the same, or one is related to no family."""
     found = {task.name: task for task in built_in_tasks()}
     for path in own:
         task = read_task(path)
         if task.name in found:
             raise ValueError(f"{path}: there is a task {task.name} already ({found[task.name].path}); rename the file")
         found[task.name] = task
+    families = sorted({task.family for task in found.values()})
+    for task in found.values():
+        for family in task.related:
+            if family not in families:
+                raise ValueError(f"{task.path}: related: there is no family {family}; {nearest(family, families)}")
     return tuple(found[name] for name in sorted(found))
 
 

@@ -28,12 +28,20 @@ def _table_rows(file: Path) -> Placed:
     with file.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.DictReader(stream, delimiter=TABLES[file.suffix.lower()], strict=True)
         try:
+            names = reader.fieldnames or ()
+            if len(set(names)) < len(names):
+                raise ValueError(f"a column is named twice ({', '.join(names)}); give each a name of its own")
             for row in reader:
                 if None in row or None in row.values():
-                    names = len(reader.fieldnames or ())
-                    raise ValueError(f"other than the {names} cells that the first line names; mend the quotes")
+                    raise ValueError(f"other than the {len(names)} cells that the first line names; mend the quotes")
                 yield f"line {reader.line_num}", row
-        except (csv.Error, ValueError) as error:
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{file}: not in UTF-8 ({error}); save it as UTF-8") from error
+        except csv.Error as error:
+            raise ValueError(
+                f"{file}, line {reader.reader.line_num}: {error}; mend the quotes, or shorten the cell"
+            ) from error
+        except ValueError as error:
             raise ValueError(f"{file}, line {reader.line_num}: {error}") from error
 
 
@@ -80,11 +88,13 @@ def _value(where: str, row: Mapping[str, Any], field: str, name: str) -> str:
         raise ValueError(f"{where}: {field} is {type(value).__name__}; write a text or a number")
     if not str(value).strip():
         raise ValueError(f"{where}: {field} is empty; write the {name} there, or leave the row out")
+    if any("\ud800" <= letter <= "\udfff" for letter in str(value)):
+        raise ValueError(f"{where}: {field} has half a character, which no file holds; mend its escapes")
     return str(value).strip()
 
 
 def _options(where: str, row: Mapping[str, Any], field: str) -> tuple[str, ...]:
     value = row.get(field)
     if not isinstance(value, list | tuple) or not value or not all(isinstance(each, str) for each in value):
-        raise ValueError(f"{where}: {field} is no list of texts; write the options as one")
+        raise ValueError(f"{where}: {field} is no list of texts; write one, in JSON lines as a table has none")
     return tuple(value)

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from models.catalogue import load_model
+from tasks.alignment.drawing import InstructionItem
 from tasks.alignment.families import Pool, bare, check_apart, trained_families
 from tasks.alignment.family_report import Study as Found
 from tasks.alignment.family_report import draw, table
-from tasks.alignment.family_study import Marks, Result, Study, gain
-from tasks.alignment.tuning import Tuning
+from tasks.alignment.family_study import Marks, Result, Study, asked_in_turns, gain
+from tasks.alignment.tuning import Tuning, tune
 from tasks.exercises.phrases import Material
 from tasks.exercises.task_files import TaskFile, all_tasks
 from tasks.training.machine import Runtime
@@ -93,6 +95,24 @@ def test_the_table_by_hand(tmp_path: Path) -> None:
     assert not any("ranked" in line for line in lines)
     assert [found.trained_on(number) for number in found.numbers] == [1, 3]
     assert draw(found, tmp_path / "f.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_an_option_that_another_one_begins_with_is_not_always_likelier(tmp_path: Path) -> None:
+    """Taught "343" a model ranks 343 above 34, which is likelier only as long as it need not end there."""
+    torch.set_num_threads(1)
+    item = InstructionItem(
+        id="1", task="t", family="f", template="t/0", input="?", prompt="?", answer="343", options=("34", "343")
+    )
+    tuning = Tuning(
+        steps=25, batch_sequences=2, learning_rate=0.02, runtime=Runtime(threads=1, precision="fp32")
+    )  # fmt: skip
+    base = fresh(tmp_path, 1)
+    tuned = tune(base, [item], tuning, tmp_path / "tuned", seed=1)
+    model, tokenizer = load_model(tuned.path)
+    assert asked_in_turns(model, tokenizer, [item], 4).ranked == (1.0,)
+    assert asked_in_turns(model, tokenizer, [replace(item, answer="34")], 4).ranked == (0.0,)
+    with pytest.raises(ValueError, match="belongs to another training"):
+        tune(base, [replace(item, answer="34")], tuning, tmp_path / "tuned", seed=1)  # of the same name
 
 
 def test_the_small_form_of_the_study(pool: Pool, tmp_path: Path) -> None:

@@ -189,6 +189,15 @@ def test_unseen_items_ask_about_nothing_that_was_trained_on(tiny: Made) -> None:
     assert not [item for item in tiny.items("valid", "held_out") if item.prompt in prompts]
 
 
+def test_what_one_task_asks_unseen_no_other_task_without_a_corpus_trains_on(tiny: Made) -> None:
+    """What is a petal part of? is asked by two tasks, and a word by several."""
+    turned = {each.name for task in TASKS.values() for each in task.templates if each.turned_around}
+    own = [item for item in tiny.items("train") if item.task not in OF_CORPUS and item.template not in turned]
+    asked = {item.input for item in tiny.items("valid") if item.task not in OF_CORPUS}
+    assert len(asked) > 100
+    assert asked.isdisjoint({item.input for item in own})
+
+
 def test_unseen_items_ask_for_the_answer_and_trained_ones_are_turned_around_too(tiny: Made) -> None:
     turned = {each.name for task in TASKS.values() for each in task.templates if each.turned_around}
     assert {item.template for item in tiny.items("valid", "held_out")}.isdisjoint(turned)

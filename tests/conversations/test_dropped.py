@@ -62,6 +62,14 @@ FAULTY: dict[str, tuple[Any, Any, str]] = {
     "no list": (TURNS, {"messages": {"role": "user"}}, "a field that is not a list of messages"),
     "messages missing": (TURNS, {"message": []}, "a missing field (messages or conversations)"),
     "half a character": (TURNS, said(("user", "\ud83d"), ("assistant", "Hello")), "not UTF-8 text"),
+    "half a character in a call": (
+        TURNS,
+        {"messages": [
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": "", "tool_calls": [{"name": "f", "arguments": {"a": "\ud83d"}}]},
+        ]},
+        "not UTF-8 text",
+    ),
     "no object": (GOOD, 5, "not an object"),
     "field missing": (GOOD, {"instruction": "Greet."}, "a missing field (output)"),
     "field null": (GOOD, {"instruction": "Greet.", "output": None}, "a missing field (output)"),

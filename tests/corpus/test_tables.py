@@ -1,5 +1,6 @@
 """CSV and TSV as sources: the column that is named or clear, and a sentence where neither is."""
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,17 @@ from typing import Any
 import pytest
 
 from tasks.corpus.corpora import add_source, added_columns
+from tasks.corpus.sources import Refusal
+from tasks.corpus.tables import named_cells
 
 REVIEWS = 'id,review,label\n1,"It is long, and good.",pos\n2,"Two lines\nof one.",neg\n3,"",pos\n'
+LONG = "a line of a book\n" * 20_000
 READ = {
     "the only column with text": ("reviews.csv", REVIEWS, "", "review", ["It is long, and good.", "Two lines\nof one.", ""]),
     "a named column": ("reviews.csv", REVIEWS, "label", "label", ["pos", "neg", "pos"]),
     "a usual name": ("rows.tsv", 'id\tdocument\tnote\n7\tsays "so"\ta note of words\n', "", "document", ['says "so"']),
     "semicolons and a mark": ("rows.csv", "\ufeffnr;Text;x\n1;ein, zwei und drei;0\n", "", "Text", ["ein, zwei und drei"]),
+    "a book in a cell": ("rows.csv", f'text\n"{LONG}"\nand a row\n', "", "text", [LONG, "and a row"]),
     "Windows line ends": ("rows.csv", "a,text\r\n1,one of them\r\n", "", "text", ["one of them"]),
 }  # fmt: skip
 
@@ -57,6 +62,24 @@ def test_an_unclear_column_is_asked_for_and_at_ingest_refuses_the_file(
     ]
     own = checkout(sources=sources).run("inventory", "ingest")
     assert own.counts("ingest") == {"input": 2, "kept": 1, "refused": {"no text column": 1}}
+
+
+def test_what_follows_in_a_cell_without_an_end_is_not_taken_for_rows() -> None:
+    before = csv.field_size_limit(100)
+    try:
+        rows = list(named_cells("rows.csv", ['"' + "a line\n", *["a line\n"] * 50], ",", ["text"]))
+    finally:
+        csv.field_size_limit(before)
+    assert [(place, type(row)) for place, row in rows] == [("line 2 to 16", Refusal)]
+
+
+def test_a_table_in_another_encoding_is_a_sentence(tmp_path: Path) -> None:
+    for encoding in ("cp949", "utf-16"):
+        (tmp_path / "rows.csv").write_bytes("번호,글\n1,안녕하세요 여러분 반갑습니다\n".encode(encoding))
+        with pytest.raises(
+            ValueError, match="line 1: the names of the columns are not in its encoding; save the table"
+        ):
+            added_columns(str(tmp_path / "rows.csv"))
 
 
 def test_a_broken_line_is_refused_alone(checkout: Callable[..., Any], tmp_path: Path) -> None:

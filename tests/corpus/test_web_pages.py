@@ -27,6 +27,13 @@ PAGES = {
     "code as it stands": ("<pre>\ndef f():\n    return 1 &lt; 2\n</pre>", "def f():\n    return 1 < 2\n"),
     "words stay words": ("<p>a<b>b</b> <i>c</i>,\xa0d", "ab c, d\n"),
     "an end tag too many and one too few": ("<div><nav>menu</div></p>text</span>", "text\n"),
+    "a head without its end tag": ("<html><head><title>T</title><meta name=x><body><p>x", "# T\n\nx\n"),
+    "neither end of head nor body": ("<head><title>T</title><script>s</script><p>x", "# T\n\nx\n"),
+    "a thousand end tags left out": (
+        "<p>x" * 1000 + "<ul>" + "<li>y" * 1000 + "<li>a<ul><li>b</ul></ul><table>" + "<tr><td>1<td>2" * 1000,
+        "x\n\n" * 1000 + "- y\n" * 1000 + "- a\n\n- b\n\n" + "1\t2\n" * 1000,
+    ),
+    "hidden until it ends": ("<p hidden>a<p>b<dl><dt hidden>c<dd>d</dl>", "b\n\nd\n"),
     "no markup at all": ("plain text", "plain text\n"),
     "nothing to read": ("<nav>menu</nav><script>x</script>", ""),
 }  # fmt: skip
@@ -40,6 +47,9 @@ def test_the_text_of_a_page(markup: str, text: str) -> None:
 FILES = {
     "declared encoding": ("k.html", '<meta charset="euc-kr"><p>한국어 문서'.encode("euc-kr"), ["한국어 문서\n"], {}),
     "older one": ("k.htm", b'<meta http-equiv="x" content="text/html; charset=latin-1"><p>caf\xe9', ["café\n"], {}),
+    "more than its name says": ("k.html", '<meta charset="euc-kr"><p>똠방각하'.encode("cp949"), ["똠방각하\n"], {}),
+    "a codec that is no encoding": ("k.html", '<meta charset="hex"><p>세계'.encode(), ["세계\n"], {}),
+    "UTF-16 in name only": ("k.html", '<meta charset="utf-16"><p>세계'.encode(), ["세계\n"], {}),
     "packed": ("page.html.gz", gzip.compress(b"<h1>Packed</h1>"), ["# Packed\n"], {}),
     "wrong encoding": ("page.html", b"<p>caf\xe9", [], {"invalid encoding": 1}),
     "nothing to read": ("page.html", b"<nav>menu</nav>", [], {"no text on the page": 1}),

@@ -197,6 +197,9 @@ def test_a_right_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "plural.yaml").write_text(written())
     with pytest.raises(ValueError, match=r"there is a task plural already \(.*\); rename the file$"):
         all_tasks([tmp_path / "plural.yaml"])
+    (tmp_path / "near.yaml").write_text(written(related="[symbolik]"))
+    with pytest.raises(ValueError, match=r"near.yaml: related: there is no family symbolik; did you mean symbolic\?$"):
+        all_tasks([tmp_path / "near.yaml"])
 
 
 @pytest.fixture
@@ -253,6 +256,22 @@ BAD_ROWS = {
         "a.csv", "q,a\nx,yes,1\n", "{text: q, answer: a}", "[]",
         "line 2: other than the 2 cells that the first line names; mend the quotes",
     ),
+    "a column twice": (
+        "a.csv", "q,a,a\nx,yes,no\n", "{text: q, answer: a}", "[]",
+        "line 1: a column is named twice (q, a, a); give each a name of its own",
+    ),
+    "a quotation mark without another": (
+        "a.csv", 'q,a\nx,y\n"z,y\n', "{text: q, answer: a}", "[]",
+        "line 3: unexpected end of data; mend the quotes, or shorten the cell",
+    ),
+    "options in a table": (
+        "a.csv", "q,a,c\nx,y,y\n", "{text: q, answer: a, options: c}", "[]",
+        "line 2: c is no list of texts; write one, in JSON lines as a table has none",
+    ),
+    "half a character": (
+        "a.jsonl", '{"q": "\\ud83d", "a": "y"}\n', "{text: q, answer: a}", "[]",
+        "line 1: q has half a character, which no file holds; mend its escapes",
+    ),
     "a list": (
         "a.json", '[{"q": ["x"], "a": "y"}]', "{text: q, answer: a}", "[]", "row 1: q is list; write a text or a number",
     ),
@@ -274,6 +293,13 @@ def test_a_wrong_row_is_one_sentence_with_its_line(
 def test_a_file_without_rows(name: str, sentence: str, of_rows: Callable[..., TaskFile]) -> None:
     with pytest.raises(ValueError, match=sentence):
         file_exercises(of_rows(name, "q,a\n", "{text: q, answer: a}"))
+
+
+def test_a_table_that_is_not_utf_8_is_a_sentence(of_rows: Callable[..., TaskFile], tmp_path: Path) -> None:
+    task = of_rows("a.csv", "", "{text: q, answer: a}")
+    (tmp_path / "a.csv").write_bytes("q,a\n안녕,네\n".encode("cp949"))
+    with pytest.raises(ValueError, match=r"a\.csv: not in UTF-8 \(.*\); save it as UTF-8$"):
+        file_exercises(task)
 
 
 def test_options_that_nothing_fills_are_no_variable(of_rows: Callable[..., TaskFile], tmp_path: Path) -> None:
