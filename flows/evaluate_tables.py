@@ -1,6 +1,6 @@
 """The table of `espalier evaluate MODEL`: benchmarks down, examples and modes across, each figure with its interval."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -14,6 +14,7 @@ Row = Mapping[str, Any]
 MAIN = ("exact_match", "acc", "acc_norm", "mc2")  # the figures of the matrix
 FEW = "few-shot"
 MODE_CELLS = len("  acc_norm")
+BESIDE = 3  # columns
 FIGURE_CELLS = len("0.54 .40–.67 ?.16")
 RANGES = {"order_range": "orders", "template_range": "wordings"}
 
@@ -39,19 +40,29 @@ def evaluation_report(document: Mapping[str, Any]) -> RenderableType:
 
 
 def _matrix(rows: Sequence[Row]) -> RenderableType:
-    """Under each benchmark a line a mode, a column each number of examples; three columns fit in 80 cells."""
+    """Under each benchmark a line a mode, a column each number of examples; more than fit in 80 cells follow below."""
     lines: dict[str, dict[str, dict[int, Row]]] = {}
     for row in rows:
         mode = row["mode"] if row["mode"] != "likelihood" else row["metric"]
         lines.setdefault(row["benchmark"], {}).setdefault(mode, {}).setdefault(row["shots"], row)
     columns = _columns(rows)
-    parts: list[RenderableType] = [Text(), _aligned([["", *columns]], "dim")]
+    parts: list[RenderableType] = [Text()]
+    for some in (columns[start : start + BESIDE] for start in range(0, len(columns), BESIDE)):
+        parts += [_aligned([["", *some]], "dim"), *_block(lines, some), Text()]
+    return Group(*parts)
+
+
+def _block(lines: Mapping[str, Mapping[str, Mapping[int, Row]]], columns: Sequence[str]) -> Iterator[RenderableType]:
+    """Those lines that have a figure in one of these columns."""
     for benchmark, modes in lines.items():
+        placed = {mode: _by_column(found, columns) for mode, found in modes.items()}
+        shown = {mode: found for mode, found in placed.items() if any(found)}
+        if not shown:
+            continue
         most = max(shots for found in modes.values() for shots in found)
         few = f"  few: {most}" if FEW in columns and most > 1 else ""
-        parts.append(Text.assemble((plain(benchmark), "bold"), (few, "dim")))
-        parts.append(_aligned([[f"  {mode}", *_by_column(found, columns)] for mode, found in modes.items()]))
-    return Group(*parts, Text())
+        yield Text.assemble((plain(benchmark), "bold"), (few, "dim"))
+        yield _aligned([[f"  {mode}", *map(_figure, found)] for mode, found in shown.items()])
 
 
 def _aligned(lines: Sequence[Sequence[str | Text]], style: str = "") -> Table:
@@ -65,9 +76,9 @@ def _aligned(lines: Sequence[Sequence[str | Text]], style: str = "") -> Table:
     return grid
 
 
-def _by_column(found: Mapping[int, Row], columns: Sequence[str]) -> list[Text]:
+def _by_column(found: Mapping[int, Row], columns: Sequence[str]) -> list[Row | None]:
     placed = {(FEW if FEW in columns and shots > 1 else _column(shots)): row for shots, row in found.items()}
-    return [_figure(placed.get(each)) for each in columns]
+    return [placed.get(each) for each in columns]
 
 
 def _columns(rows: Sequence[Row]) -> list[str]:

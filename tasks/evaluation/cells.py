@@ -42,7 +42,8 @@ class Cell:
 
     @property
     def title(self) -> str:
-        return f"{self.benchmark.name}, {self.shots}-shot {self.mode}"
+        other = "" if self.template == self.benchmark.templates[0] else " in another wording"
+        return f"{self.benchmark.name}, {self.shots}-shot {self.mode}{other}"
 
 
 def identity_of(cell: Cell, subject: Subject) -> dict[str, str]:

@@ -122,3 +122,20 @@ def test_the_matrix_fits_in_80_columns_whatever_the_names_are() -> None:
     lines = [line.strip() for line in shown.splitlines()]
     assert {long + "  few: 2", "arithmetic  few: 4"} < set(lines)
     assert next(line for line in lines if line.startswith("acc")).split() == ["acc", "0.54", ".40–.67", "–", "–"]
+
+
+def test_more_numbers_of_examples_than_fit_side_by_side_follow_below() -> None:
+    rows = [row("arithmetic", shots, "direct") for shots in range(7)] + [row("arithmetic", 0, "cot-sc5")]
+    rows += [row("nsmc", 0, "direct"), row("nsmc", 0, "direct", "f1"), row("nsmc", 0, "cot", "f1")]
+    console = Console(width=80, record=True, highlight=False)
+    console.print(evaluation_report({"model": {"name": "m"}, "suite": "prompting", "identity": "0" * 64, "rows": rows}))
+    shown = console.export_text()
+    assert "…" not in shown
+    assert shown.count("0.54 .40–.67 ?.16") == 9
+    assert [line.split() for line in shown.splitlines() if line.strip().startswith("cot-sc5")] == [
+        ["cot-sc5", "0.54", ".40–.67", "?.16", "–", "–"]
+    ]
+    assert [line.split()[:4] for line in shown.splitlines() if " f1 " in line] == [
+        ["nsmc", "f1", "0-shot", "direct"],
+        ["nsmc", "f1", "0-shot", "cot"],
+    ]

@@ -13,7 +13,7 @@ from flows.evaluation_record import keep_record, metrics_of, training_sets
 from infra import tracking
 from infra.database import lineage, sessions
 from infra.settings import Settings, load_settings, prepare
-from tasks.artifacts import digest_of, file_sha256
+from tasks.artifacts import digest_of, file_sha256, write_artifact
 from tests.evaluation.stored_evaluations import matrix, write_evaluation
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
@@ -96,6 +96,22 @@ def test_every_training_set_behind_a_model_is_looked_through(
         1,
         {"corpus cccccccccccc": 1, given: 1},
     )
+
+
+def test_data_that_was_made_again_in_its_place_is_not_what_the_model_learned(
+    settings: Settings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "split"
+    folder.mkdir()
+    (folder / "train.jsonl").write_text('{"text": "one"}\n', encoding="utf-8")
+    first = write_artifact(folder, kind="split").digest
+    with sessions.ledger(settings) as engine:
+        lineage.record_artifact(engine, digest=first, kind="corpus", path=folder, parents=(), summary={})
+        lineage.record_artifact(engine, digest="m" * 64, kind="model", path=tmp_path, parents=(first,), summary={})
+    assert [each.path for each in training_sets(settings, "m" * 64)] == [folder / "train.jsonl"]
+    (folder / "train.jsonl").write_text('{"text": "two"}\n', encoding="utf-8")
+    write_artifact(folder, kind="split")
+    assert training_sets(settings, "m" * 64) == []
 
 
 def test_a_store_that_is_down_costs_no_figure(
