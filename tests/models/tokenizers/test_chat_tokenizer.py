@@ -172,13 +172,17 @@ def test_a_template_has_a_length(fitted: Tokenizer) -> None:
         foreign(fitted, "x" * 20_001)
 
 
-def test_a_rendered_template_is_kept(fitted: Tokenizer) -> None:
+def test_a_rendered_template_is_kept_and_a_refusal_too(fitted: Tokenizer) -> None:
     """Once per sequence of roles: the texts are not part of it."""
-    chat = foreign(fitted, CHATML)
+    chat, refusing = foreign(fitted, CHATML), foreign(fitted, "{{ raise_exception('no chat') }}")
     chat.encode_prompt(ASKED)
+    with pytest.raises(ValueError, match="no chat"):
+        refusing.encode_prompt(ASKED)
     started = time.monotonic()
     for number in range(200):
         chat.encode_prompt([said("user", str(number))])
+        with pytest.raises(ValueError, match="no chat"):
+            refusing.encode_prompt([said("user", str(number))])
     assert time.monotonic() - started < 1  # 200 processes would take ten times as long
 
 
