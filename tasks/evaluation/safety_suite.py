@@ -77,6 +77,8 @@ def recognised(path: Path) -> Brought:
             return Brought(path=path, kind=BBQ)
         if path.suffix in LABELLED_FILES and is_labelled(path):
             return Brought(path=path, kind=LABELLED)
+    if not path.exists():
+        raise ValueError(f"{path}: there is no such file; name a file or a folder")
     raise ValueError(
         f"{path}: is nothing that the suite safety reads; give BBQ's .jsonl, labelled texts (.jsonl, .csv or .tsv with text "
         "and label), a list of words (.txt, one a line), or the folder of a toxicity classifier"

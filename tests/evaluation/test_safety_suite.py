@@ -142,7 +142,7 @@ def test_what_is_no_data_for_it_is_refused(subject: Subject, cells: Cells, tmp_p
     path.write_text('{"question": "?"}\n', encoding="utf-8")
     with pytest.raises(ValueError, match=r"a\.jsonl: is nothing that the suite safety reads; give BBQ's"):
         recognised(path)
-    with pytest.raises(ValueError, match="nowhere: is nothing"):
+    with pytest.raises(ValueError, match="nowhere: there is no such file"):
         recognised(tmp_path / "nowhere")
     one, two = tmp_path / "one.txt", tmp_path / "two.txt"
     for each in (one, two):

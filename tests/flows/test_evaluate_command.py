@@ -17,7 +17,7 @@ from models.tokenizers import bpe
 from models.tokenizers.chat import ChatTokenizer
 from tests.decoders import small_decoder
 
-SHAPE = LlamaShape(layers=1, width=16, heads=2, kv_heads=2, feed_forward=16, context=256)
+SHAPE = LlamaShape(layers=1, width=16, heads=2, kv_heads=2, feed_forward=16, context=512)
 Said = Callable[..., tuple[int, str, str]]
 
 
