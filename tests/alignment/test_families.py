@@ -9,10 +9,10 @@ import torch
 from models.catalogue import load_model
 from tasks.alignment.drawing import InstructionItem
 from tasks.alignment.families import Pool, bare, check_apart, trained_families
-from tasks.alignment.family_report import Study as Found
-from tasks.alignment.family_report import draw, table
 from tasks.alignment.family_study import Marks, Result, Study, asked_in_turns, gain
 from tasks.alignment.tuning import Tuning, tune
+from tasks.emergence.family_report import Study as Found
+from tasks.emergence.family_report import draw, table
 from tasks.exercises.phrases import Material
 from tasks.exercises.task_files import TaskFile, all_tasks
 from tasks.training.machine import Runtime

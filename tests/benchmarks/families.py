@@ -15,10 +15,10 @@ from pydoc_data.topics import topics
 
 from infra.worker_process import available_cores
 from tasks.alignment.families import Pool
-from tasks.alignment.family_report import Study as Found
-from tasks.alignment.family_report import draw, table
 from tasks.alignment.family_study import Result, Study
 from tasks.alignment.tuning import Tuning
+from tasks.emergence.family_report import Study as Found
+from tasks.emergence.family_report import draw, table
 from tasks.exercises.phrases import Material, gather
 from tasks.exercises.task_files import all_tasks
 from tasks.training import pretraining

@@ -2,10 +2,12 @@
 
 import json
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tasks.evaluation.labelled_texts import is_labelled, read_labelled
 from tasks.evaluation.toxicity_classifier import features, load_classifier, train_classifier
@@ -28,6 +30,15 @@ WORDS = (
     "or",
 )
 PLANTED = ("grumbok", "그럼복")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Products this small are not worth sharing out."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def write_texts(path: Path, count: int = 400, *, shuffled: bool = False) -> Path:
