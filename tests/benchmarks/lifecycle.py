@@ -1,7 +1,7 @@
 """A recipe from nothing, then again with nothing changed: time by part, memory, and what every gate measured.
 
     make prove lifecycle                         the laptop recipe, kept in tests/benchmarks/results/lifecycle.txt
-    python -m tests.benchmarks.lifecycle tiny    any other
+    python -m tests.benchmarks.lifecycle tiny    any other; a folder behind it keeps the workspace with its models
 
 Memory is the sum over all processes of the run of what each has for itself, with its part of what they share (PSS).
 """
@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,10 @@ from tests.conftest import Command, copy_workspace
 SECONDS_BETWEEN_LOOKS = 3.0
 
 
-def main(recipe: str) -> int:
-    with tempfile.TemporaryDirectory() as temporary:
+def main(recipe: str, kept: str = "") -> int:
+    with nullcontext(kept) if kept else tempfile.TemporaryDirectory() as temporary:
         home = Path(temporary) / "home"
-        home.mkdir()
+        home.mkdir(parents=True)
         command = Command(copy_workspace(Path(temporary) / "workspace"), home)
         print(f"{date.today()}  python -m tests.benchmarks.lifecycle {recipe}")
         print(f"{os.cpu_count()} cores {platform.machine()}, Python {platform.python_version()}\n", flush=True)
