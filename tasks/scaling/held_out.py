@@ -22,8 +22,9 @@ def held_out(
 
     A run's interval covers the law's own doubt (refits) and a run's scatter: residuals of the third of the fitted rows
     whose tokens per parameter are nearest, since a law misses starved models by more than balanced ones. A law of p
-    parameters has drawn n rows nearer to itself than a new one will lie: residuals grow by sqrt(n / (n - p)), their mean
-    leverage (Davison and Hinkley 1997, section 6.2.3).
+    parameters lies nearer to its own n rows than to new ones, so the residuals grow by sqrt(n / (n - p)), their mean
+    leverage (Davison and Hinkley 1997, section 6.2.3), and so do the deviations of the refits, since rows drawn again lie as
+    near. That the intervals of planted ladders then hold what they say is tested.
     """
     if bootstraps < 1:
         raise ValueError("a held-out check needs refits for its interval: at least 1 bootstrap sample")
