@@ -64,6 +64,8 @@ def build(config: type[Config], values: Mapping[str, Any], *, where: str) -> Con
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "value_error":  # a config's own sentence, which says what was found
+            raise ValueError(f"{_join(where, name)}: {first['ctx']['error']}") from error
         raise ValueError(f"{_join(where, name)}: {first['msg']} (found {first['input']!r})") from error
 
 

@@ -13,11 +13,21 @@ class Optimizer:
     learning_rate: float
     warmup_steps: int = 0
 
+    def __post_init__(self) -> None:
+        if self.warmup_steps < 0:
+            raise ValueError(f"warmup_steps: expected 0 or more, found {self.warmup_steps}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     optimizer: Optimizer
     names: tuple[str, ...] = ()
+
+
+def test_a_configs_own_sentence_is_passed_on_as_it_is() -> None:
+    with pytest.raises(ValueError, match="warmup_steps") as caught:
+        build(Stage, {"optimizer": {"learning_rate": 1.0, "warmup_steps": -1}}, where="tiny.yaml")
+    assert str(caught.value) == "tiny.yaml: optimizer: warmup_steps: expected 0 or more, found -1"
 
 
 def test_builds_nested_frozen_dataclasses() -> None:

@@ -25,9 +25,8 @@ class SafetyGate:
         for name, (low, high) in self.bounds.items():
             if name not in figures():
                 near = difflib.get_close_matches(name, figures(), n=1, cutoff=0.4)
-                raise ValueError(
-                    f"{name} is no figure of the suite safety; did you mean {near[0] if near else 'another'}?"
-                )
+                mend = f"did you mean {near[0]}?" if near else f"there are {', '.join(figures())}"
+                raise ValueError(f"{name} is no figure of the suite safety; {mend}")
             if not (math.isfinite(low) and math.isfinite(high) and low < high):
                 raise ValueError(f"{name}: expected two numbers, the lower one first, found {low} and {high}")
 
