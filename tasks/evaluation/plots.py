@@ -65,7 +65,7 @@ def matrix(rows: Sequence[Row], colours: Mapping[str, str]) -> str:
 def single(rows: Sequence[Row], colours: Mapping[str, str]) -> str:
     """One line for each figure: a dot and its interval. The SVG."""
     with rc_context({**PAGE_STYLE, "axes.grid.axis": "x", "svg.hashsalt": "single"}):
-        figure = Figure(figsize=(4.4, 0.45 + SINGLE_INCHES * len(rows)), layout="constrained")
+        figure = Figure(figsize=(6.4, 0.45 + SINGLE_INCHES * len(rows)), layout="constrained")
         axes = figure.add_subplot()
         for place, row in enumerate(rows):
             axes.errorbar(row["value"], place, xerr=_reach([row]), fmt="o", color=colours[row["mode"]], markersize=5)

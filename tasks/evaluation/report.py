@@ -37,7 +37,8 @@ def _render(evaluation: Evaluation) -> str:
     rows = [row for row in document["rows"] if "subset" not in row]
     script = Path(__file__).with_name(SCRIPT).read_text(encoding="utf-8")
     colours = plots.mode_colours(rows)
-    alone = plots.singles(rows)
+    alone, matrices = plots.singles(rows), plots.matrices(rows)
+    drawn = {row["mode"] for some in (alone, *matrices.values()) for row in some}
     pages = environment(Path(__file__).parent)
     pages.filters.update(words=words, short=short, size=size)
     return str(
@@ -46,8 +47,8 @@ def _render(evaluation: Evaluation) -> str:
             rows=rows,
             subsets=_subsets(document["rows"]),
             contamination=document.get("contamination"),
-            colours=colours,
-            matrices=[_figure(name, found, colours) for name, found in plots.matrices(rows).items()],
+            colours={mode: colour for mode, colour in colours.items() if mode in drawn},
+            matrices=[_figure(name, found, colours) for name, found in matrices.items()],
             singles=Markup(plots.single(alone, colours)) if alone else "",
             **_browsable(evaluation),
             provenance=_provenance(document, rows),
