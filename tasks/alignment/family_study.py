@@ -5,6 +5,7 @@ Shapes: S seeds, I items.
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,12 +44,15 @@ class Mixture:
 
 @dataclass(frozen=True, kw_only=True)
 class Marks:
-    """Of each asked item, in their order: exact match of the greedy answer, and whether the right option was likeliest.
+    """Of each asked item, in their order: exact match of the greedy answer, log2 of the probability of the right answer
+    per byte of it, and whether the right option was likeliest.
 
-    `ranked` has an entry only for items with options.
+    `ranked` has an entry only for items with options. `likelihood` shows a gain long before an answer is right throughout
+    (Schaeffer et al. 2023); what ends an answer is left out of it, since the base was taught no end of a turn.
     """
 
     exact: tuple[float, ...]
+    likelihood: tuple[float, ...]
     ranked: tuple[float, ...]
 
 
@@ -151,6 +155,14 @@ def _marks(
 ) -> Marks:
     """An option is likely with what ends an answer after it: 34 alone never is less likely than 343."""
     exact = tuple(exact_match(text, item.answer) for text, item in zip(said, items, strict=True))
+    right = [
+        Split(context=tuple(context), continuation=tuple(tokenizer.encode_text(item.answer)))
+        for item, context in zip(items, contexts, strict=True)
+    ]
+    likelihood = tuple(
+        score.nats / math.log(2) / len(item.answer.encode())
+        for item, score in zip(items, score_splits(model, right), strict=True)
+    )
     closed = [(item, context) for item, context in zip(items, contexts, strict=True) if item.options]
     splits = [
         Split(context=tuple(context), continuation=(*tokenizer.encode_text(option), *ending))
@@ -162,7 +174,7 @@ def _marks(
     for item, _ in closed:
         likeliest = item.options[chosen([next(nats) for _ in item.options])]
         ranked.append(float(likeliest == item.answer))
-    return Marks(exact=exact, ranked=tuple(ranked))
+    return Marks(exact=exact, likelihood=likelihood, ranked=tuple(ranked))
 
 
 def gain(tuned: Sequence[Sequence[float]], base: Sequence[float]) -> tuple[float, float, float]:

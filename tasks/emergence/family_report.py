@@ -13,9 +13,14 @@ from tasks.alignment.families import Wording
 from tasks.alignment.family_study import Marks, Result, gain
 from tasks.figures import ACCENT, INK, MUTED, OCHRE, PAPER, RUST
 
-Measure = Literal["exact", "ranked"]
-SAID: Mapping[Measure, str] = {"exact": "exact match", "ranked": "right option likeliest"}
-COLOURS: Mapping[Measure, str] = {"exact": ACCENT, "ranked": OCHRE}
+Measure = Literal["likelihood", "exact", "ranked"]
+SAID: Mapping[Measure, str] = {
+    "likelihood": "log2 probability of the right answer, per byte",
+    "exact": "exact match",
+    "ranked": "right option likeliest",
+}
+COLOURS: Mapping[Measure, str] = {"likelihood": RUST, "exact": ACCENT, "ranked": OCHRE}
+PANELS: tuple[tuple[Measure, ...], ...] = (("likelihood",), ("exact", "ranked"))
 STYLE = {**figures.STYLE, "font.size": 9, "axes.grid": True, "axes.grid.axis": "y"}
 
 
@@ -98,29 +103,31 @@ def _cell(found: tuple[float, float, float] | None) -> str:
 def draw(study: Study, path: Path) -> Path:
     """The gain over the base against the number of families; crosses: all of them without templates."""
     with rc_context(STYLE):
-        figure = Figure(figsize=(5.2, 3.4), layout="constrained")
-        axes: Any = figure.subplots()
-        for measure, said in SAID.items():
-            points = [study.gains(study.held_out, number, "templates", measure) for number in study.numbers]
-            known = [(study.trained_on(n), each) for n, each in zip(study.numbers, points, strict=True) if each]
-            if not known:
-                continue
-            at = [place for place, _ in known]
-            means = [mean for _, (mean, _, _) in known]
-            axes.plot(at, means, "o-", color=COLOURS[measure], markersize=4, label=said)
-            axes.fill_between(
-                at, [low for _, (_, low, _) in known], [high for _, (_, _, high) in known],
-                color=COLOURS[measure], alpha=0.18, lw=0,
-            )  # fmt: skip
-            control = study.gains(study.held_out, None, "names", measure)
-            if control:
-                axes.plot([at[-1]], [control[0]], "x", color=COLOURS[measure], markersize=7)
-        axes.plot([], [], "x", color=RUST, label="no templates")
-        axes.axhline(0, color=MUTED, linewidth=0.8)
-        axes.set_xlabel("families trained on")
-        axes.set_ylabel("gain over the base, held-out family")
-        axes.set_title("Leave one family out", fontsize=10, color=INK, loc="left")
-        axes.legend(fontsize=8)
+        figure = Figure(figsize=(8.4, 3.4), layout="constrained")
+        panels: Any = figure.subplots(1, len(PANELS))
+        for axes, measures in zip(panels, PANELS, strict=True):
+            for measure in measures:
+                _curve(axes, study, measure)
+            axes.plot([], [], "x", color=MUTED, label="all, no templates")
+            axes.axhline(0, color=MUTED, linewidth=0.8)
+            axes.set_xlabel("families trained on")
+            axes.legend(fontsize=8)
+        panels[0].set_ylabel("gain over the base, held-out family")
+        panels[0].set_title("Leave one family out", fontsize=10, color=INK, loc="left")
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, format="png", dpi=150, facecolor=PAPER, metadata={"Software": None})
     return path
+
+
+def _curve(axes: Any, study: Study, measure: Measure) -> None:
+    points = [study.gains(study.held_out, number, "templates", measure) for number in study.numbers]
+    known = [(study.trained_on(number), each) for number, each in zip(study.numbers, points, strict=True) if each]
+    if not known:
+        return
+    at, colour = [place for place, _ in known], COLOURS[measure]
+    axes.plot(at, [mean for _, (mean, _, _) in known], "o-", color=colour, markersize=4, label=SAID[measure])
+    lows, highs = [low for _, (_, low, _) in known], [high for _, (_, _, high) in known]
+    axes.fill_between(at, lows, highs, color=colour, alpha=0.18, lw=0)
+    control = study.gains(study.held_out, None, "names", measure)
+    if control:
+        axes.plot([at[-1]], [control[0]], "x", color=colour, markersize=7)

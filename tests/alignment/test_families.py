@@ -77,7 +77,7 @@ def test_a_gain_is_the_mean_over_seeds_of_paired_differences() -> None:
 def result(seed: int, number: int | None, wording: str, *exact: float) -> Result:
     return Result(
         held_out="symbolic", number=number, wording="names" if wording == "names" else "templates", seed=seed,
-        families=("a",) * (number or 3), marks=Marks(exact=exact, ranked=()),
+        families=("a",) * (number or 3), marks=Marks(exact=exact, likelihood=(-1.0,) * len(exact), ranked=()),
     )  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def test_the_table_by_hand(tmp_path: Path) -> None:
         *(result(seed, None, "templates", 1.0, 1.0) for seed in (1, 2)),
         *(result(seed, None, "names", 0.0, 1.0) for seed in (1, 2)),
     ]
-    found = Found({"symbolic": Marks(exact=(0.0, 0.0), ranked=())}, results)
+    found = Found({"symbolic": Marks(exact=(0.0, 0.0), likelihood=(-3.0, -3.0), ranked=())}, results)
     lines = list(table(found))
     assert lines[2].split()[:4] == ["symbolic", "2", "0.000", "+0.500"]
     assert "+1.000 (+1.000 to +1.000)" in lines[2]
