@@ -14,7 +14,7 @@ from models.tokenizers.chat import ChatTokenizer
 from tasks.evaluation.answers import Answer, Item, ask, by_task, exact_match, shallow_rules, token_f1
 from tasks.evaluation.baseline import floor_nats, read_baseline
 from tasks.evaluation.held_out import measure
-from tasks.evaluation.intervals import mean_interval, paired_interval, ratio_interval
+from tasks.evaluation.intervals import difference_interval, ratio_interval, scores_interval
 from tasks.tokenization.shards import open_split, read_index
 
 TEST_SPLIT = "test"
@@ -65,15 +65,15 @@ def measure_instruct(base: str, instruct: str, instructions: str, max_answer_tok
         other = {name: values[len(unseen) :] for name, values in scores.items()}
         shallow = [max(rules[item["task"]][kind][measured] for kind in ("constant", "copy")) for item in unseen]
         figures["unseen"][measured] = {
-            **{name: mean_interval(values).record() for name, values in own.items()},
-            "shallow": mean_interval(shallow).record(),
-            "over_base": paired_interval(own["instruct"], own["base"]).record(),
-            "over_shallow": paired_interval(own["instruct"], shallow).record(),
+            **{name: scores_interval(values).record() for name, values in own.items()},
+            "shallow": scores_interval(shallow).record(),
+            "over_base": difference_interval(own["instruct"], own["base"]).record(),
+            "over_shallow": difference_interval(own["instruct"], shallow).record(),
         }
         if held_out:
             figures["held_out"][measured] = {
-                **{name: mean_interval(values).record() for name, values in other.items()},
-                "over_base": paired_interval(other["instruct"], other["base"]).record(),
+                **{name: scores_interval(values).record() for name, values in other.items()},
+                "over_base": difference_interval(other["instruct"], other["base"]).record(),
             }
         _per_task(figures["tasks"], measured, [*unseen, *held_out], scores, rules)
     return figures
@@ -127,7 +127,7 @@ def compare_models(
             if items:
                 said = greedy(network, tokenizer, items, max_answer_tokens)
                 marks = [exact_match(each.text, item["answer"]) for each, item in zip(said, items, strict=True)]
-                scores[group] = mean_interval(marks).record()
+                scores[group] = scores_interval(marks).record()
         bits = (bits_per_byte or {}).get(name) or measure(
             network, open_split(Path(tokens), TEST_SPLIT)
         ).bits_per_byte.record()
@@ -151,7 +151,7 @@ def measure_release(models: Mapping[str, str], instructions: str, max_answer_tok
     for name, path in models.items():
         said = _answered(Path(path), items, max_answer_tokens)
         scores[name] = [exact_match(answer.text, item["answer"]) for answer, item in said]
-    figures: Figures = {name: mean_interval(values).record() for name, values in scores.items()}
+    figures: Figures = {name: scores_interval(values).record() for name, values in scores.items()}
     if "production" in scores:
-        return {**figures, "over_production": paired_interval(scores["candidate"], scores["production"]).record()}
+        return {**figures, "over_production": difference_interval(scores["candidate"], scores["production"]).record()}
     return {**figures, "production": None}
