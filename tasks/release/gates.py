@@ -39,9 +39,14 @@ class RewardGate:
 
 @dataclass(frozen=True, kw_only=True)
 class AlignGate:
-    """The annotator's score over the reference, interval included; KL in nats per answer; bits per byte lost."""
+    """The annotator's score over the reference, interval included; KL in nats per answer; bits per byte lost.
+
+    Exact match of greedy answers may not have fallen by `max_exact_match_lost` (a share), interval included: a score that
+    rises while right answers are lost is over-optimised.
+    """
 
     min_gain_score: float = 0.0
+    max_exact_match_lost: float = 0.1
     max_kl: float = 10.0
     max_bits_lost: float = 0.1
     min_items: int = 100
@@ -130,6 +135,9 @@ def judge_align(figures: Figures, gate: AlignGate) -> Verdict:
     checks = (
         enough("held-out questions", figures["items"], gate.min_items),
         above(f"the {figures['annotator']}'s score over the reference", figures["over_reference"], gate.min_gain_score),
+        above(
+            "exact match, greedy, over the reference", figures["exact_match_over_reference"], -gate.max_exact_match_lost
+        ),
         at_most("KL to the reference, nats per answer", figures["kl"]["value"], gate.max_kl),
         at_most("bits per byte lost on plain text", figures["bits_lost"]["value"], gate.max_bits_lost),
     )
