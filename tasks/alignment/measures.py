@@ -21,7 +21,7 @@ from tasks.alignment.preferences import Pair, read_pairs, read_preferences_index
 from tasks.alignment.reward import answered, score_rows
 from tasks.alignment.rollouts import action_tensors, score_actions
 from tasks.evaluation.answers import ask, exact_match
-from tasks.evaluation.held_out import measure
+from tasks.evaluation.held_out import identity_of, measure
 from tasks.evaluation.intervals import difference_interval, mean_interval, ratio_interval, scores_interval
 from tasks.evaluation.measures import TEST_SPLIT, Figures
 from tasks.tokenization.shards import open_split
@@ -90,6 +90,7 @@ def measure_aligned(
     exact = {name: _exact_matches(*models[name], questions, max_answer_tokens) for name in models}
     kl = kl_per_answer(models["policy"][0], models["reference"][0], tokenizer, items, answers["policy"], temperature)
     stream = open_split(Path(tokens), TEST_SPLIT)
+    same_text = {"identity": identity_of(stream)}
     plain = {name: measure(model, stream) for name, (model, _) in models.items()}
     loss = ratio_interval((plain["policy"].nats - plain["reference"].nats) / math.log(2), plain["policy"].bytes)
     return {
@@ -103,7 +104,7 @@ def measure_aligned(
         "exact_match": {name: scores_interval(values).record() for name, values in exact.items()},
         "exact_match_over_reference": difference_interval(exact["policy"], exact["reference"]).record(),
         "kl": mean_interval(by_question(kl)).record(),
-        "bits_per_byte": {name: found.bits_per_byte.record() for name, found in plain.items()},
+        "bits_per_byte": {name: found.bits_per_byte.record() | same_text for name, found in plain.items()},
         "bits_lost": loss.record(),
         "answer_tokens": {
             name: sum(len(each.tokens) for each in found) / len(found) for name, found in answers.items()

@@ -1,6 +1,10 @@
 """The gates: what a stage must show before the next one may build on it. Bounds are the recipe's, rules are here.
 
 A gate gives PASS, FAIL or INSUFFICIENT (too few items to say); every rule gives `(passed, reason)` with its figures.
+
+Models are compared by figures of one identity alone. Those of instruction tuning, reward model and RLHF are differences on
+the same items, taken in one call under one setting. The counting floor of pretraining was stored before: it is refused
+where its text is not the model's (`counted_on`). The figures of a release each say how they were measured.
 """
 
 import math
@@ -9,7 +13,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.release.safety_gate import LIKELY, SafetyGate, safety_checks
-from tasks.release.verdicts import Check, Figures, Verdict, above, at_most, below, enough, verdict, with_checks
+from tasks.release.verdicts import (
+    Check,
+    Figures,
+    Verdict,
+    above,
+    at_most,
+    below,
+    enough,
+    measured_alike,
+    verdict,
+    with_checks,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +175,7 @@ def judge_release(figures: Figures, gate: ReleaseGate) -> Verdict:
     else:
         difference = figures["over_production"]
         checks = (
+            measured_alike(figures, "candidate", "production"),
             enough("held-out questions", difference["n"], gate.min_items),
             above("exact match over production", difference, -gate.max_loss_exact_match),
         )

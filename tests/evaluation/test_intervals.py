@@ -207,8 +207,8 @@ def decided(first: float, second: float, runs: int = 200) -> float:
     for run in range(runs):
         before, after = shares(first, second, np.random.default_rng(run))
         figures = {
-            "candidate": mean_interval(after, draws=1).record(),
-            "production": mean_interval(before, draws=1).record(),
+            "candidate": mean_interval(after, draws=1).record() | {"identity": {"data": "d"}},
+            "production": mean_interval(before, draws=1).record() | {"identity": {"data": "d"}},
             "over_production": ratio_interval(np.subtract(after, before), np.ones(300), draws=DRAWS).record(),
         }
         passes += judge_release(figures, ReleaseGate(max_loss_exact_match=0.0)).passed

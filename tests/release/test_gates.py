@@ -27,6 +27,7 @@ def point(value: float) -> Figures:
     return interval(value, value - 0.1, value + 0.1)
 
 
+IDENTITY = {"task": "exact match", "data": "d" * 64, "decoding": "greedy, at most 16 tokens", "code": "c" * 64}
 GAIN = interval(0.05, 0.01, 0.09)
 # Figures of each stage that pass its gate as it stands.
 PASSING: Mapping[str, Figures] = {
@@ -64,7 +65,11 @@ PASSING: Mapping[str, Figures] = {
         "kl": point(3.0),
         "bits_lost": point(0.02),
     },
-    "release": {"candidate": point(0.5), "production": point(0.49), "over_production": interval(0.01, -0.01, 0.03)},
+    "release": {
+        "candidate": point(0.5) | {"identity": dict(IDENTITY)},
+        "production": point(0.49) | {"identity": dict(IDENTITY)},
+        "over_production": interval(0.01, -0.01, 0.03),
+    },
 }  # fmt: skip
 
 
@@ -107,6 +112,12 @@ def test_good_figures_pass_and_say_all_that_was_checked(stage: str) -> None:
          "exact match, greedy, over the reference: -0.0700 (interval -0.1000 to -0.0400, must lie above -0.1)"),
         ("align", "kl.value", 10.5, "KL to the reference, nats per answer: 10.5000 (at most 10)"),
         ("align", "bits_lost.value", 0.2, "bits per byte lost on plain text: 0.2000 (at most 0.1)"),
+        ("release", "production.identity.decoding", "greedy, at most 24 tokens",
+         'not measured alike: decoding differs: "greedy, at most 16 tokens" in the candidate, "greedy, at most 24 tokens" '
+         "in production"),
+        ("release", "candidate.identity.data", "e" * 64,
+         "data differs: eeeeeeeeeeee in the candidate, dddddddddddd in production"),
+        ("release", "production.identity", {}, "production does not say how it was measured (it has no identity)"),
         ("release", "over_production", interval(-0.01, -0.03, 0.01),
          "exact match over production: -0.0100 (interval -0.0300 to +0.0100, must lie above -0.02)"),
     ],
