@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+SHARED_AT_LEAST = 32  # tokens that all prompts of a batch begin with, as those of the same examples do: read once
+
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig:
@@ -94,14 +96,25 @@ def _as_written(model: Any) -> AbstractContextManager[None]:
 
 
 class _Batch:
-    """One batch from its left-padded prompts to its answers; rows that have ended are taken out as they become many."""
+    """One batch from its prompts, padded on the left after what all begin with, to its answers.
+
+    Rows that have ended are taken out as they become many.
+    """
 
     def __init__(self, model: Any, prompts: Sequence[Sequence[int]], keys: Sequence[int], pad_id: int) -> None:
         width = max(map(len, prompts))
         device = next(model.parameters()).device
+        begun = shared_beginning(prompts)
+        begun = begun if begun >= SHARED_AT_LEAST and len(prompts) > 1 else 0
+        pads = [width - len(ids) for ids in prompts]
         self._model = model
-        self._ids_BT = torch.tensor([[pad_id] * (width - len(ids)) + list(ids) for ids in prompts], device=device)
-        self._mask_BT = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts], device=device)
+        self._begun = torch.tensor([list(prompts[0][:begun])], device=device)
+        self._ids_BT = torch.tensor(
+            [[pad_id] * pad + list(ids[begun:]) for pad, ids in zip(pads, prompts, strict=True)], device=device
+        )
+        self._mask_BT = torch.tensor(
+            [[1] * begun + [0] * pad + [1] * (width - begun - pad) for pad in pads], device=device
+        )
         self._keys_B = np.array(keys, dtype=np.uint64)
         self._rows = list(range(len(prompts)))
         self._lengths = [len(ids) for ids in prompts]
@@ -115,6 +128,7 @@ class _Batch:
         context: int,
         is_complete: Callable[[Sequence[int]], bool] | None,
     ) -> list[Sample]:
+        self._read_beginning()
         count = len(self._rows)
         tokens: list[list[int]] = [[] for _ in range(count)]
         scores: list[list[float]] = [[] for _ in range(count)]
@@ -138,6 +152,12 @@ class _Batch:
             Sample(tokens=tuple(tokens[row]), log_probabilities=tuple(scores[row]), finished=finished[row])
             for row in range(count)
         ]
+
+    def _read_beginning(self) -> None:
+        """Into the cache, once for all rows."""
+        if self._begun.numel():
+            self._model(input_ids=self._begun, past_key_values=self._cache, use_cache=True, logits_to_keep=1)
+            self._cache.batch_repeat_interleave(len(self._rows))
 
     def _forward(self) -> Tensor:
         # a row that ended at the context's end may wait for the others: it stays at the last position
@@ -164,6 +184,16 @@ class _Batch:
             self._keys_B = self._keys_B[alive]
             self._rows = [self._rows[place] for place in alive]
             self._cache.batch_select_indices(places)
+
+
+def shared_beginning(prompts: Sequence[Sequence[int]]) -> int:
+    """How many first tokens all have in common; one at least is left of each: [[1, 2, 3], [1, 2]] -> 1"""
+    first, last = (
+        min(map(tuple, prompts)),
+        max(map(tuple, prompts)),
+    )  # in the order of a dictionary; what these two share, all between them do
+    shortest = min(map(len, prompts)) - 1
+    return next((place for place in range(shortest) if first[place] != last[place]), shortest)
 
 
 def choose(logits_BV: Tensor, config: SamplingConfig, uniform_B: npt.NDArray[np.float64]) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from tasks.evaluation.answerable import answerable
 from tasks.exercises.corpus_makers import CLOSED, CORPUS_MAKERS
 from tasks.exercises.exercise import Exercise
 from tasks.exercises.makers import MAKERS
@@ -48,19 +49,27 @@ class Bounds:
 
 
 def exercises_of(task: TaskFile, side: Side, material: Material, bounds: Bounds) -> Iterator[Exercise]:
-    """In an order that depends on content and seed alone. Of makers and files a text is on one side only, in all tasks."""
+    """In an order that depends on content and seed alone. Of makers and files a fact is on one side only, in all tasks."""
     if task.source.corpus:
         found: Iterable[Exercise] = _from_corpus(task, material, bounds.seed)
     else:
-        every = _drawn(task, bounds) if task.source.file is None else _shuffled(file_exercises(task), bounds.seed)
+        from_file = task.source.file is not None
+        every = _shuffled(file_exercises(task, answerable), bounds.seed) if from_file else _drawn(task, bounds)
         found = (exercise for exercise in every if side_of(exercise) == side)
     for exercise in found:
         yield _checked(task, exercise)
 
 
-def side_of(exercise: Exercise) -> Side:
-    """By its text alone: what one task asks to be judged by, no other task asks to learn from."""
-    return "train" if int(key_of("side", bare(exercise.text)), 16) % UNSEEN_OF else "unseen"
+def side_of(exercise: Exercise) -> Side | None:
+    """By what must be known for it alone: what one task asks to be judged by, no task teaches, in whatever words.
+
+    None where a part of it is taught and another is judged by.
+    """
+    sides: set[Side] = {
+        "train" if int(key_of("side", bare(fact)), 16) % UNSEEN_OF else "unseen"
+        for fact in exercise.facts or (exercise.text,)
+    }
+    return sides.pop() if len(sides) == 1 else None
 
 
 def _from_corpus(task: TaskFile, material: Material, seed: int) -> Iterator[Exercise]:

@@ -180,4 +180,4 @@ def _marks(
 def gain(tuned: Sequence[Sequence[float]], base: Sequence[float]) -> tuple[float, float, float]:
     """Tuned - base on the same items: the mean over seeds, and its 95 % interval over seeds and items."""
     scores_SI: Array = np.asarray(tuned, dtype=np.float64)
-    return interval(scores_SI - np.asarray(base, dtype=np.float64))
+    return interval(scores_SI - np.asarray(base, dtype=np.float64), least=-1.0)

@@ -20,8 +20,9 @@ from tasks.alignment.instructions import read_items
 from tasks.alignment.preferences import Pair, read_pairs, read_preferences_index
 from tasks.alignment.reward import answered, score_rows
 from tasks.alignment.rollouts import action_tensors, score_actions
-from tasks.evaluation.held_out import measure
-from tasks.evaluation.intervals import mean_interval, paired_interval, ratio_interval
+from tasks.evaluation.answers import ask, exact_match
+from tasks.evaluation.held_out import identity_of, measure
+from tasks.evaluation.intervals import difference_interval, mean_interval, ratio_interval, scores_interval
 from tasks.evaluation.measures import TEST_SPLIT, Figures
 from tasks.tokenization.shards import open_split
 
@@ -44,10 +45,10 @@ def measure_reward(reward: str, preferences: str) -> Figures:
     index = read_preferences_index(Path(preferences))
     return {
         "annotator": index["annotator"],
-        "accuracy": mean_interval(right).record(),
+        "accuracy": scores_interval(right).record(),
         "length_rule": rule,
-        "length_accuracy": mean_interval(best).record(),
-        "over_length": paired_interval(right, best).record(),
+        "length_accuracy": scores_interval(best).record(),
+        "over_length": difference_interval(right, best).record(),
         "reward_ties": sum(better == worse for better, worse in zip(chosen, rejected, strict=True)) / len(pairs),
         "tie_share": index["valid"]["tie_share"],
         "pairs": len(pairs),
@@ -76,8 +77,8 @@ def measure_aligned(
     seed: int,
 ) -> Figures:
     """The rule annotator's score of sampled answers to held-out questions, policy against reference under the same
-    random numbers; the KL between them on the policy's answers; bits per byte of both on plain text. Intervals are
-    over questions.
+    random numbers; the KL between them on the policy's answers; exact match of the greedy answers of both, which the
+    score of sampled ones can hide a loss of; bits per byte of both on plain text. Intervals are over questions.
     """
     config = SamplingConfig(max_tokens=max_answer_tokens, temperature=temperature)
     models = {name: load_model(Path(path)) for name, path in (("policy", policy), ("reference", reference))}
@@ -86,8 +87,10 @@ def measure_aligned(
     answers = {name: _sampled(*models[name], items, config, seed) for name in models}
     tokenizer = models["policy"][1]
     scores = {name: by_question(_judged(tokenizer, items, found)) for name, found in answers.items()}
+    exact = {name: _exact_matches(*models[name], questions, max_answer_tokens) for name in models}
     kl = kl_per_answer(models["policy"][0], models["reference"][0], tokenizer, items, answers["policy"], temperature)
     stream = open_split(Path(tokens), TEST_SPLIT)
+    same_text = {"identity": identity_of(stream)}
     plain = {name: measure(model, stream) for name, (model, _) in models.items()}
     loss = ratio_interval((plain["policy"].nats - plain["reference"].nats) / math.log(2), plain["policy"].bytes)
     return {
@@ -96,10 +99,12 @@ def measure_aligned(
         "temperature": temperature,
         "items": len(questions),
         "answers_per_item": ANSWERS_PER_QUESTION,
-        "score": {name: mean_interval(values).record() for name, values in scores.items()},
-        "over_reference": paired_interval(scores["policy"], scores["reference"]).record(),
+        "score": {name: scores_interval(values).record() for name, values in scores.items()},
+        "over_reference": difference_interval(scores["policy"], scores["reference"]).record(),
+        "exact_match": {name: scores_interval(values).record() for name, values in exact.items()},
+        "exact_match_over_reference": difference_interval(exact["policy"], exact["reference"]).record(),
         "kl": mean_interval(by_question(kl)).record(),
-        "bits_per_byte": {name: found.bits_per_byte.record() for name, found in plain.items()},
+        "bits_per_byte": {name: found.bits_per_byte.record() | same_text for name, found in plain.items()},
         "bits_lost": loss.record(),
         "answer_tokens": {
             name: sum(len(each.tokens) for each in found) / len(found) for name, found in answers.items()
@@ -132,6 +137,18 @@ def _sampled(
         stop_ids=frozenset({tokenizer.end_id}),
         pad_id=tokenizer.pad_id,
     )
+
+
+def _exact_matches(
+    model: Any, tokenizer: ChatTokenizer, questions: Sequence[InstructionItem], max_answer_tokens: int
+) -> list[float]:
+    said = ask(
+        model,
+        tokenizer,
+        [item.prompt for item in questions],
+        SamplingConfig(max_tokens=max_answer_tokens, temperature=0.0),
+    )
+    return [exact_match(answer.text, item.answer) for answer, item in zip(said, questions, strict=True)]
 
 
 def _prompts(tokenizer: ChatTokenizer, items: Sequence[InstructionItem]) -> list[list[int]]:

@@ -112,7 +112,7 @@ def compared(study: Study, base: Callable[[int], Path], folder: Path, seeds: Seq
 def difference(arms: Sequence[Arm], name: str, other: str) -> tuple[float, float, float]:
     """Exact match of `name` - that of `other`, seed by seed on the same items; 95 % interval over seeds and items."""
     scores = [np.array([arm.exact for arm in arms if arm.name == each]) for each in (name, other)]
-    return interval(scores[0] - scores[1])
+    return interval(scores[0] - scores[1], least=-1.0)
 
 
 def _tuned(

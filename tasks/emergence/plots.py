@@ -58,7 +58,7 @@ def _panels(upper: Axes, lower: Axes, records: Sequence[Record], abilities: Sequ
             if found is None:
                 continue
             sizes, values_KSI = found
-            points = [interval(each) for each in values_KSI]
+            points = [interval(each, least=0.0 if measure == "exact" else None) for each in values_KSI]
             means = [mean for mean, _, _ in points]
             axes.plot(sizes, means, "o-", color=colour, markersize=3, linewidth=1.5, label=ability.mode)
             axes.fill_between(

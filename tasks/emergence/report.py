@@ -109,7 +109,7 @@ def scratchpad_effects(records: Sequence[Record]) -> list[dict[str, Any]]:
         if direct is None or written is None:
             continue
         for size, one_SI, other_SI in zip(written[0], written[1], direct[1], strict=True):
-            gain, low, high = interval(one_SI - other_SI)
+            gain, low, high = interval(one_SI - other_SI, least=-1.0)
             found.append(
                 {
                     "ability": ability.name,

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from models.ngram import NgramModel
 from models.ngram_smoothing import NgramConfig
-from tasks.evaluation.held_out import HeldOut, of_tokens
+from tasks.evaluation.comparable import comparable
+from tasks.evaluation.held_out import HeldOut, identity_of, of_tokens
 from tasks.tokenization.shards import TokenStream, open_split, read_index
 
 REPORT_FILE = "baseline.json"
@@ -35,7 +36,10 @@ def count(tokens: Path, folder: Path, config: BaselineConfig) -> dict[str, Any]:
     index = read_index(tokens)
     train = open_split(tokens, "train")
     ids = train.slice(0, train.tokens).astype(np.int64)
-    report: dict[str, Any] = {"floor": name_of(config.orders[-1]), "kinds": index["kinds"], "models": {}}
+    identities = {split: identity_of(open_split(tokens, split)) for split in SCORED_SPLITS}
+    report: dict[str, Any] = {
+        "floor": name_of(config.orders[-1]), "identity": identities, "kinds": index["kinds"], "models": {},
+    }  # fmt: skip
     for order in config.orders:
         model = NgramModel.fit(ids, vocabulary_size=index["vocabulary"], config=_smoothing(order))
         entry: dict[str, Any] = {"order": order, "ngrams": int(sum(model.ngram_counts))}
@@ -71,6 +75,13 @@ def read_baseline(folder: Path) -> dict[str, Any]:
         return dict(json.loads((folder / REPORT_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder}: no counting baseline there ({error}); run the data stages") from error
+
+
+def counted_on(folder: Path, tokens: Path, split: str) -> tuple[bool, str]:
+    """Whether the stored figures of `folder` may stand beside those that a model has on `tokens`, and why not."""
+    stored = {"identity": read_baseline(folder).get("identity", {}).get(split)}
+    fresh = {"identity": identity_of(open_split(tokens, split))}
+    return comparable(stored, fresh, (f"{folder}", f"{tokens}"))
 
 
 def floor_nats(folder: Path, split: str) -> npt.NDArray[np.float64]:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from tasks.evaluation.intervals import Interval, ratio_interval, share_interval
+from tasks.evaluation.intervals import Interval, alike_interval, ratio_interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ def accuracy(verdicts: Sequence[Verdict], *, ambiguous: bool) -> Interval:
 def _by_wording(values: Sequence[float], wordings: Sequence[Hashable], *, least: float = 0.0) -> Interval:
     """Their mean, resampled by wording; `n` counts the values, which lie between `least` and 1.
 
-    Where all are at one edge, Wilson's interval over wordings says how far the truth may be from it.
+    Where all wordings have one mean, as where a model's liking for one side cancels in each of them, it is `alike_interval`.
     """
     sums: defaultdict[Hashable, float] = defaultdict(float)
     counts: defaultdict[Hashable, int] = defaultdict(int)
@@ -60,9 +60,9 @@ def _by_wording(values: Sequence[float], wordings: Sequence[Hashable], *, least:
         counts[wording] += 1
     found = ratio_interval(list(sums.values()), [float(count) for count in counts.values()])
     low, high = found.low, found.high
-    if set(values) in ({least}, {1.0}):
-        edge = share_interval(len(sums) if values[0] == 1 else 0, len(sums))
-        low, high = (least + (1 - least) * each for each in (edge.low, edge.high))
-    elif len(sums) == 1:
+    if len(sums) == 1:
         low, high = least, 1.0
+    elif found.has_no_width:
+        alike = alike_interval(found.value, len(sums), least=least)
+        low, high = alike.low, alike.high
     return Interval(value=found.value, low=low, high=high, n=len(values))

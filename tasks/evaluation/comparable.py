@@ -21,25 +21,26 @@ def place_of(row: Row) -> tuple[Any, ...]:
     return tuple(row.get(name) for name in PLACE)
 
 
-def comparable(row_a: Row, row_b: Row) -> tuple[bool, str]:
+def comparable(row_a: Row, row_b: Row, called: tuple[str, str] = ("A", "B")) -> tuple[bool, str]:
     """(True, ""), or (False, "decoding differs: temperature 0.0 in A, 0.7 in B; ..."): a gate's question and its reason."""
     elsewhere = [name for name in PLACE if row_a.get(name) != row_b.get(name)]
-    reasons = [_said(name, row_a.get(name), row_b.get(name)) for name in elsewhere]
+    reasons = [_said(name, row_a.get(name), row_b.get(name), called) for name in elsewhere]
     how_a, how_b = (dict(row.get("identity") or {}) for row in (row_a, row_b))
     if not how_a or not how_b:
-        lacking = " and ".join(letter for letter, how in (("A", how_a), ("B", how_b)) if not how)
+        lacking = " and ".join(name for name, how in zip(called, (how_a, how_b), strict=True) if not how)
         return False, "; ".join([*reasons, f"{lacking} does not say how it was measured (it has no identity)"])
     for name in sorted((how_a.keys() | how_b.keys()) - {MODEL, *elsewhere}):
         if how_a.get(name) != how_b.get(name):
-            reasons.append(_said(name, how_a.get(name), how_b.get(name)))
+            reasons.append(_said(name, how_a.get(name), how_b.get(name), called))
     return not reasons, "; ".join(reasons)
 
 
-def _said(name: str, in_a: Any, in_b: Any) -> str:
+def _said(name: str, in_a: Any, in_b: Any, called: tuple[str, str]) -> str:
     """template differs: "Q: {question}" in A, "Question: {question}" in B"""
+    a, b = called
     if isinstance(in_a, Mapping) and isinstance(in_b, Mapping):
         parts = [
-            f"{key} {_shown(in_a.get(key))} in A, {_shown(in_b.get(key))} in B"
+            f"{key} {_shown(in_a.get(key))} in {a}, {_shown(in_b.get(key))} in {b}"
             for key in sorted(in_a.keys() | in_b.keys())
             if in_a.get(key) != in_b.get(key)
         ]
@@ -49,7 +50,7 @@ def _said(name: str, in_a: Any, in_b: Any) -> str:
     else:
         shown_a, shown_b = _shown(in_a), _shown(in_b)
     verb = "differ" if name == "shots" else "differs"
-    return f"{name} {verb}: {shown_a} in A, {shown_b} in B"
+    return f"{name} {verb}: {shown_a} in {a}, {shown_b} in {b}"
 
 
 def _from_difference(in_a: str, in_b: str) -> tuple[str, str]:

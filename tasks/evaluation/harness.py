@@ -10,7 +10,7 @@ import random
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,12 @@ _LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_toke
 
 @dataclass(frozen=True, kw_only=True)
 class HarnessRun:
-    """`result` as the harness's `evaluate` gives it; `tasks` are its own objects, by name."""
+    """`result` as the harness's `evaluate` gives it; `tasks` and `groups` are its own objects, by name."""
 
     result: dict[str, Any]
     tasks: dict[str, Any]
     version: str
+    groups: dict[str, Any] = field(default_factory=dict)
 
 
 def run_harness(
@@ -64,7 +65,7 @@ def run_harness(
             task.set_fewshot_seed(seed=seed)
         lm = harness_model(model, tokenizer, seed=seed)
         result = evaluate(lm=lm, task_dict=loaded, limit=limit, bootstrap_iters=0)
-    return HarnessRun(result=result, tasks=loaded["tasks"], version=version(PACKAGE))
+    return HarnessRun(result=result, tasks=loaded["tasks"], version=version(PACKAGE), groups=loaded["groups"])
 
 
 def _loaded(names: Sequence[str], folder: Path | None) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """What lm-evaluation-harness found, as rows and examples of an evaluation (documents.py)."""
 
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tasks.artifacts import digest_of
 from tasks.evaluation.harness import HarnessRun
@@ -16,21 +18,22 @@ DRAWS = 1000
 GENERATING = "generate_until"
 
 Sample = Mapping[str, Any]
+Aggregation = Callable[[Sequence[Any]], float]
 
 
 def harness_rows(run: HarnessRun, model_digest: str, code_digest: str) -> list[dict[str, Any]]:
     """A row for each task, metric and filter: `exact_match`, or `exact_match[strict-match]` of a named filter."""
     rows = []
-    for name, task in run.tasks.items():
+    for name in run.tasks:
         identity = _identity(run, name, model_digest, code_digest)
         for filter_name, samples in _by_filter(run, name):
             unparsed = sum(map(_is_unparsed, samples))
             for metric in samples[0]["metrics"]:
-                interval = _interval([sample[metric] for sample in samples], task.aggregation()[metric])
+                interval = _interval([sample[metric] for sample in samples], aggregated(run, name, metric))
                 rows.append(
                     {
                         **_known(run, name),
-                        "metric": _metric_name(metric, filter_name),
+                        "metric": metric_name(metric, filter_name),
                         **interval.record(),
                         "unparsed": unparsed,
                         "unparsed_share": unparsed / len(samples),
@@ -44,7 +47,7 @@ def harness_examples(run: HarnessRun) -> Iterator[dict[str, Any]]:
     """Of tasks that have a right answer: a line for each item and filter."""
     for name in run.tasks:
         for filter_name, samples in _by_filter(run, name):
-            scores = [metric for metric in samples[0]["metrics"] if _is_score(samples[0][metric])]
+            scores = [metric for metric in samples[0]["metrics"] if is_score(samples[0][metric])]
             for sample in samples if scores else ():
                 found = _said(sample, run.result["configs"][name]["output_type"])
                 yield {
@@ -54,14 +57,18 @@ def harness_examples(run: HarnessRun) -> Iterator[dict[str, Any]]:
                     **found,
                     "verdict": _verdict(sample, scores[0]),
                     "reason": "" if filter_name == PLAIN_FILTER else f"filter {filter_name}",
-                    "scores": {_metric_name(metric, filter_name): float(sample[metric]) for metric in scores},
+                    "scores": {metric_name(metric, filter_name): float(sample[metric]) for metric in scores},
                 }
+
+
+def benchmark_of(name: str) -> str:
+    return f"harness:{name}"
 
 
 def _known(run: HarnessRun, name: str) -> dict[str, Any]:
     generates = run.result["configs"][name]["output_type"] == GENERATING
     return {
-        "benchmark": f"harness:{name}",
+        "benchmark": benchmark_of(name),
         "shots": run.result["n-shot"][name],
         "mode": "direct" if generates else "likelihood",
     }
@@ -73,26 +80,39 @@ def _by_filter(run: HarnessRun, name: str) -> Iterator[tuple[str, list[Sample]]]
         yield filter_name, [sample for sample in samples if sample["filter"] == filter_name]
 
 
-def _metric_name(metric: str, filter_name: str) -> str:
+def metric_name(metric: str, filter_name: str) -> str:
     return metric if filter_name == PLAIN_FILTER else f"{metric}[{filter_name}]"
 
 
-def _interval(values: Sequence[Any], aggregation: Callable[[Sequence[Any]], float]) -> Interval:
+def _interval(values: Sequence[Any], aggregation: Aggregation) -> Interval:
     """By the harness's own aggregation; where that is no mean of scores, its percentiles over resampled items."""
     value = float(aggregation(values))
-    if all(map(_is_score, values)):
+    if all(map(is_score, values)):
         scores = [float(each) for each in values]
         found = scores_interval(scores)
         if abs(found.value - value) < 1e-9:
             return found
-    generator = np.random.default_rng(SEED)
+    low, high = np.quantile(drawn(values, aggregation), [0.025, 0.975])
+    return Interval(value=value, low=float(low), high=float(high), n=len(values))
+
+
+def drawn(values: Sequence[Any], aggregation: Aggregation, *, of: str = "") -> npt.NDArray[np.float64]:
+    """[DRAWS]: the figure of as many items, drawn again; those of one name are drawn apart from those of another."""
+    generator = np.random.default_rng([SEED, zlib.crc32(of.encode())])
     count = len(values)
-    drawn = [float(aggregation([values[place] for place in generator.integers(0, count, count)])) for _ in range(DRAWS)]
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Interval(value=value, low=float(low), high=float(high), n=count)
+    return np.array(
+        [aggregation([values[place] for place in generator.integers(0, count, count)]) for _ in range(DRAWS)],
+        np.float64,
+    )
 
 
-def _is_score(value: object) -> bool:
+def aggregated(run: HarnessRun, name: str, metric: str) -> Aggregation:
+    """From what each item of a task has in a metric to the task's figure."""
+    found: Aggregation = run.tasks[name].aggregation()[metric]
+    return found
+
+
+def is_score(value: object) -> bool:
     return isinstance(value, int | float) and 0 <= value <= 1  # numpy's float64 is a float
 
 

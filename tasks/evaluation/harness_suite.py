@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from tasks.evaluation.harness import require_package, run_harness
+from tasks.evaluation.harness_groups import group_rows
 from tasks.evaluation.harness_rows import harness_examples, harness_rows
 from tasks.evaluation.kept_cells import Cells, code_digest
 from tasks.evaluation.subject import Subject
@@ -23,7 +24,10 @@ def harness_suite(name: str) -> Suite:
 
 
 def _run(tasks: Sequence[str], subject: Subject, request: Request, cells: Cells, progress: Progress) -> Outcome:  # noqa: ARG001
-    """Once for every number of shots asked for; the prompts are plain text, as the harness's own are by default."""
+    """Once for every number of shots asked for, a group before its tasks.
+
+    The prompts are plain text, as the harness's own are by default.
+    """
     rows, examples = [], []
     for number, shots in enumerate(request.shots or (None,)):
         progress("harness", number, len(request.shots) or 1)
@@ -36,7 +40,8 @@ def _run(tasks: Sequence[str], subject: Subject, request: Request, cells: Cells,
             limit=request.limit,
             seed=request.seed,
         )
-        rows += harness_rows(run, subject.digest, code_digest())
+        of_tasks = harness_rows(run, subject.digest, code_digest())
+        rows += [*group_rows(run, of_tasks), *of_tasks]
         examples += list(harness_examples(run))
     return Outcome(rows=rows, examples=examples, cells=len(tasks) * len(request.shots or (None,)), reused=0)
 

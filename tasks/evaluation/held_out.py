@@ -44,6 +44,11 @@ class HeldOut:
         return found
 
 
+def identity_of(stream: TokenStream) -> dict[str, str]:
+    """What two figures of bits per byte must have in common to be compared: the same text, in the same tokens."""
+    return {"task": "bits per byte, each token predicted once", "data": stream.digest}
+
+
 def measure(model: Any, stream: TokenStream, *, stride: int | None = None, max_tokens: int | None = None) -> HeldOut:
     """Score a split with a language model; `max_tokens` bounds the work to whole documents from the beginning."""
     context = int(model.config.max_position_embeddings)

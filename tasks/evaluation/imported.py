@@ -6,8 +6,8 @@ from typing import Any
 
 from models.catalogue import load_model, save_model
 from tasks.artifacts import Artifact, publish, read_artifact, verify, write_artifact
-from tasks.evaluation.baseline import BaselineConfig, count
-from tasks.evaluation.held_out import measure
+from tasks.evaluation.baseline import BaselineConfig, count, counted_on
+from tasks.evaluation.held_out import identity_of, measure
 from tasks.evaluation.measures import TEST_SPLIT
 from tasks.tokenization.encode import encode_corpus
 from tasks.tokenization.shards import open_split
@@ -29,8 +29,8 @@ def bring_in(source: str, out: str, split: str, code: str | None, with_baseline:
     found = {"model": _handle(read_artifact(folder)), "tokens": _handle(tokens), "baseline": None}
     if with_baseline:
         found["baseline"] = _handle(_baseline(tokens))
-    bits = measure(model, open_split(tokens.path, TEST_SPLIT)).bits_per_byte
-    return {**found, "bits_per_byte": bits.record()}
+    stream = open_split(tokens.path, TEST_SPLIT)
+    return {**found, "bits_per_byte": measure(model, stream).bits_per_byte.record() | {"identity": identity_of(stream)}}
 
 
 def _tokens(model: Path, split: Path, end_of_text: str) -> Artifact:
@@ -43,7 +43,7 @@ def _tokens(model: Path, split: Path, end_of_text: str) -> Artifact:
 
 def _baseline(tokens: Artifact) -> Artifact:
     folder = tokens.path.with_name(f"{tokens.path.name}-baseline")
-    if not (folder.is_dir() and verify(folder)[0]):
+    if not (folder.is_dir() and verify(folder)[0] and counted_on(folder, tokens.path, TEST_SPLIT)[0]):
         temporary = folder.with_name(f"{folder.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()

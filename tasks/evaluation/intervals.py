@@ -1,6 +1,7 @@
 """How sure a figure is: bootstrap intervals over items or groups of them, paired where two models saw the same items.
 
-Groups (documents, prompts) are resampled, not tokens: what stands in one document is not independent.
+Groups (documents, prompts) are resampled, not tokens: what stands in one document is not independent. Shares, and scores
+that are all the same, of which a bootstrap would be certain, have Wilson's interval.
 """
 
 import math
@@ -14,6 +15,7 @@ DRAWS = 10_000
 SEED = 20_240_101
 Z_95 = 1.959964  # standard normal quantile of 97.5 %
 WHOLE_RANGE = (0.0, 1.0)  # of every score: what one item alone says of others
+NO_WIDTH = 1e-12  # what rounding leaves of none
 _BLOCK = 500  # draws at once, so that memory stays at block x groups
 
 Numbers = Sequence[float] | npt.NDArray[np.float64]
@@ -27,6 +29,10 @@ class Interval:
     low: float
     high: float
     n: int
+
+    @property
+    def has_no_width(self) -> bool:
+        return self.high - self.low < NO_WIDTH
 
     def record(self) -> dict[str, float | int]:
         return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
@@ -78,13 +84,31 @@ def share_interval(right: int, n: int) -> Interval:
     return Interval(value=share, low=low, high=high, n=n)
 
 
+def alike_interval(value: float, n: int, *, least: float = 0.0) -> Interval:
+    """Of `n` groups that all have this value: up to Wilson's bound of 0 in n others may not, at worst at an end of the range.
+
+    That bound is z^2 / (n + z^2), much as by the rule of three (Hanley & Lippman-Hand 1983). The range is `least` to 1.
+    """
+    others = share_interval(0, n).high
+    low, high = value - others * (value - least), value + others * (1 - value)
+    return Interval(value=value, low=low, high=high, n=n)
+
+
 def scores_interval(values: Sequence[float]) -> Interval:
     """The mean of scores from 0 to 1: a share where all are 0 or 1, and nothing known of others from one alone."""
-    if set(values) <= {0.0, 1.0}:
+    if values and set(values) <= {0.0, 1.0}:
         return share_interval(int(sum(values)), len(values))
     if len(values) == 1:
         return Interval(value=values[0], low=WHOLE_RANGE[0], high=WHOLE_RANGE[1], n=1)
+    if len(set(values)) == 1:
+        return alike_interval(values[0], len(values))
     return mean_interval(values)
+
+
+def difference_interval(after: Sequence[float], before: Sequence[float]) -> Interval:
+    """Of scores from 0 to 1 on the same items: paired, and not certain of others where every item differs by the same."""
+    found = paired_interval(after, before)
+    return alike_interval(found.value, found.n, least=-1.0) if found.has_no_width else found
 
 
 def range_interval(scores: Sequence[Sequence[float]], *, draws: int = 2000) -> Interval:

@@ -8,6 +8,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from tasks.evaluation.intervals import alike_interval
+
 Array = npt.NDArray[np.float64]
 DRAWS, SEED = 1000, 20_240_101
 
@@ -28,8 +30,14 @@ def resampled_means(scores_KSI: Array, draws: int = DRAWS) -> Array:
     return np.asarray(centre_DK + stretch * (drawn_DK - centre_DK))
 
 
-def interval(scores_SI: Array) -> tuple[float, float, float]:
-    """The mean of one model's scores, and its 95 % interval over seeds and items; a difference of paired ones as well."""
+def interval(scores_SI: Array, *, least: float | None = None) -> tuple[float, float, float]:
+    """The mean of one model's scores, and its 95 % interval over seeds and items; a difference of paired ones as well.
+
+    Scores that lie between `least` and 1 and are all the same have a width too: `alike_interval` of the items.
+    """
+    if least is not None and np.ptp(scores_SI) == 0:
+        alike = alike_interval(float(scores_SI.flat[0]), scores_SI.shape[1], least=least)
+        return alike.value, alike.low, alike.high
     means_D = resampled_means(scores_SI[None])[:, 0]
     low, high = np.quantile(means_D, [0.025, 0.975])
     return float(scores_SI.mean()), float(low), float(high)

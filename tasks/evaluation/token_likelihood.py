@@ -12,8 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import DynamicCache
 
 from models.heads import vocabulary_head
+from models.sampling import SHARED_AT_LEAST, shared_beginning
 
 BATCH_TOKENS = 4096  # for 1.3M weights on one core, 1024 to 16384 took 0.72 to 0.97 s
 HEAD_VALUES = 1 << 22  # logits that are held at once
@@ -94,25 +96,30 @@ def batches(rows: Sequence[Row], batch_tokens: int) -> Iterator[list[Row]]:
 
 
 class _Batch:
-    """Rows padded on the right. `parts_BT` is 0 on a context, k on its k-th continuation, -1 on padding.
+    """Rows padded on the right, after what all their contexts begin with (`begun`, which is read once).
 
+    `parts_BT` is 0 on a context, k on its k-th continuation, -1 on padding.
     Its splits' tokens follow one another in `targets_N`; `places_N` are those in the flattened batch that predict them.
     """
 
     def __init__(self, rows: Sequence[Row], splits: Sequence[Split]) -> None:
-        width = max(row.length for row in rows)
+        shared = shared_beginning([row.context for row in rows]) if len(rows) > 1 else 0
+        shared = shared if shared >= SHARED_AT_LEAST else 0
+        self.begun = rows[0].context[:shared]
+        width = max(row.length for row in rows) - shared
         self.splits = [number for row in rows for number in row.splits]
         self.ids_BT = torch.zeros(len(rows), width, dtype=torch.long)
         self.positions_BT = torch.zeros(len(rows), width, dtype=torch.long)
         self.parts_BT = torch.full((len(rows), width), -1)
         places: list[int] = []
         for number, row in enumerate(rows):
-            place = context = len(row.context)
-            self._lay(number, 0, row.context, position=0, part=0)
+            context, place = len(row.context), len(row.context) - shared
+            before = place - 1
+            self._lay(number, 0, row.context[shared:], position=shared, part=0)
             for part, split in enumerate(row.splits, start=1):
                 read = splits[split].continuation[:-1]
                 self._lay(number, place, read, position=context, part=part)
-                places += [number * width + each for each in (context - 1, *range(place, place + len(read)))]
+                places += [number * width + each for each in (before, *range(place, place + len(read)))]
                 place += len(read)
         self.places_N = torch.tensor(places)
         self.targets_N = torch.tensor([token for number in self.splits for token in splits[number].continuation])
@@ -124,23 +131,30 @@ class _Batch:
         self.parts_BT[row, place:end] = part
 
     def mask(self) -> Tensor | None:
-        """[B, 1, T, T]: a token looks at its context and at its own part, up to itself; None where that is all before."""
+        """[B, 1, T, begun + T]: a token looks at its context and at its own part, up to itself; None where that is all."""
         if int(self.parts_BT.max()) <= 1:
             return None
         parts_BT = self.parts_BT
         same_BTT = parts_BT[:, :, None] == parts_BT[:, None, :]
-        return (same_BTT | (parts_BT == 0)[:, None, :]).tril()[:, None]
+        own_BTT = (same_BTT | (parts_BT == 0)[:, None, :]).tril()
+        return torch.nn.functional.pad(own_BTT, (len(self.begun), 0), value=True)[:, None]
 
 
 def _predicted(model: Any, batch: _Batch) -> tuple[Tensor, Tensor]:
     """ln p [N] of the targets, and whether each was the most likely token [N]; on the CPU."""
     device = next(model.parameters()).device
     mask_B1TT = batch.mask()
+    cache = None
+    if batch.begun:
+        cache = DynamicCache(config=model.config)
+        model.base_model(input_ids=torch.tensor([batch.begun], device=device), past_key_values=cache, use_cache=True)
+        cache.batch_repeat_interleave(len(batch.ids_BT))
     output = model.base_model(
         input_ids=batch.ids_BT.to(device),
         attention_mask=None if mask_B1TT is None else mask_B1TT.to(device),
         position_ids=batch.positions_BT.to(device),
-        use_cache=False,
+        past_key_values=cache,
+        use_cache=cache is not None,
     )
     head_VD = vocabulary_head(model)
     places_U, used_N = torch.unique(batch.places_N.to(device), return_inverse=True)

@@ -27,6 +27,14 @@ class Fact:
         """A petal is part of a flower."""
         return _sentence(self.relation["says"].format(thing=self.thing, answer=self.answer))
 
+    @property
+    def name(self) -> str:
+        """What is a petal part of? The same for both words of an opposite, and for all of an order, where one follows
+        from others.
+        """
+        thing = min(self.thing, self.answer) if self.relation["kind"] == "opposite" else self.thing
+        return str(self.relation["asks"].format(thing=thing))
+
 
 def commonsense(chance: random.Random) -> Exercise:
     """What is a petal part of? a car, a flower or a shirt -> a flower"""
@@ -38,6 +46,7 @@ def commonsense(chance: random.Random) -> Exercise:
         slots={"choices": f"{', '.join(choices[:-1])} or {choices[-1]}"},
         rationale=fact.said,
         options=tuple(choices),
+        facts=(fact.name,),
     )
 
 
@@ -52,6 +61,7 @@ def commonsense_choice(chance: random.Random) -> Exercise:
         slots={"choices": " ".join(f"{mark}) {choice}" for mark, choice in zip(LETTERS, choices, strict=True))},
         rationale=f"{fact.said} That is {letter}.",
         options=tuple(LETTERS),
+        facts=(fact.name,),
     )
 
 
@@ -69,6 +79,7 @@ def commonsense_yes_no(chance: random.Random) -> Exercise:
         slots={"claim": claim},
         rationale=fact.said,
         options=("yes", "no"),
+        facts=(fact.name,),
     )
 
 

@@ -48,7 +48,7 @@ def plural(chance: random.Random) -> Exercise:
     """knife, child -> knives, children"""
     plurals = table("plurals")
     chosen = chance.sample(sorted(plurals), chance.randint(1, 3))
-    return Exercise(text=", ".join(chosen), answer=", ".join(plurals[word] for word in chosen))
+    return Exercise(text=", ".join(chosen), answer=", ".join(plurals[word] for word in chosen), facts=tuple(chosen))
 
 
 def _some_words(chance: random.Random, more: int = 0) -> Sequence[str]:

@@ -10,5 +10,5 @@ def language(chance: random.Random) -> Exercise:
     """Die Kinder spielen draußen. -> German"""
     sentences = table("languages")
     answer = chance.choice(sorted(sentences))
-    text = " ".join(chance.sample(sentences[answer], chance.randint(1, 2)))
-    return Exercise(text=text, answer=answer, options=tuple(sentences))
+    chosen = tuple(chance.sample(sentences[answer], chance.randint(1, 2)))
+    return Exercise(text=" ".join(chosen), answer=answer, options=tuple(sentences), facts=chosen)

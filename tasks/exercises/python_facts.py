@@ -33,9 +33,10 @@ def python_error(chance: random.Random) -> Exercise:
     word, other = chance.sample(words(), 2)
     small, large, huge = chance.randint(2, 9), chance.randint(100, 999), chance.randint(2000, 9999)
     fills = {"word": word, "other": other, "invented": invented_word(chance)}
-    expression = chance.choice(table("python_errors")).format(**fills, small=small, large=large, huge=huge)
+    pattern = chance.choice(table("python_errors"))
+    expression = pattern.format(**fills, small=small, large=large, huge=huge)
     error = raised(expression)
-    return Exercise(text=expression, answer=type(error).__name__, slots={"message": _message(error)})
+    return Exercise(text=expression, answer=type(error).__name__, slots={"message": _message(error)}, facts=(pattern,))
 
 
 def raised(expression: str) -> Exception:

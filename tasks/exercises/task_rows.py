@@ -1,7 +1,7 @@
 """The exercises of a task whose source is a file: JSON lines, JSON, Parquet, CSV or TSV, one exercise a row."""
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,17 @@ from tasks.exercises.task_files import ALWAYS, TaskFile
 
 TABLES = {".csv": ",", ".tsv": "\t"}
 Placed = Iterator[tuple[str, Any]]  # ("line 3", the row)
+Answerable = Callable[
+    [str, str, Sequence[str]], tuple[bool, str]
+]  # (answer, its type, options) -> (it can be given, why not)
 
 
-def file_exercises(task: TaskFile) -> list[Exercise]:
-    """ValueError with file, line and mend for a row that is no exercise of this task."""
+def file_exercises(task: TaskFile, answerable: Answerable) -> list[Exercise]:
+    """ValueError with file, line and mend for a row that is no exercise of this task, or that nobody could answer."""
     file = task.source.file
     assert file is not None
     rows = _table_rows(file) if file.suffix.lower() in TABLES else _json_or_parquet_rows(file)
-    found = [_exercise(task, f"{file}, {place}" if place else str(file), row) for place, row in rows]
+    found = [_exercise(task, f"{file}, {place}" if place else str(file), row, answerable) for place, row in rows]
     if not found:
         raise ValueError(f"{file}: there is no row in it; {task.path} needs exercises")
     return found
@@ -60,7 +63,7 @@ def _json_or_parquet_rows(file: Path) -> Placed:
             yield place, row
 
 
-def _exercise(task: TaskFile, where: str, row: Any) -> Exercise:
+def _exercise(task: TaskFile, where: str, row: Any, answerable: Answerable) -> Exercise:
     fields = task.source.fields or {}
     if not isinstance(row, Mapping):
         raise ValueError(f"{where}: expected fields and values, found {type(row).__name__}")
@@ -71,6 +74,9 @@ def _exercise(task: TaskFile, where: str, row: Any) -> Exercise:
             f"{where}: the answer {values['answer']!r} is none of the options {', '.join(options)}; "
             f"correct it, or add it to the options in {task.path}"
         )
+    can_be_given, reason = answerable(values["answer"], task.answer_type, options)
+    if not can_be_given:
+        raise ValueError(f"{where}: {reason}, or another answer_type into {task.path}")
     return Exercise(
         text=values["text"],
         answer=values["answer"],

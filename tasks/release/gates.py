@@ -1,6 +1,10 @@
 """The gates: what a stage must show before the next one may build on it. Bounds are the recipe's, rules are here.
 
 A gate gives PASS, FAIL or INSUFFICIENT (too few items to say); every rule gives `(passed, reason)` with its figures.
+
+Models are compared by figures of one identity alone. Those of instruction tuning, reward model and RLHF are differences on
+the same items, taken in one call under one setting. The counting floor of pretraining was stored before: it is refused
+where its text is not the model's (`counted_on`). The figures of a release each say how they were measured.
 """
 
 import math
@@ -9,7 +13,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.release.safety_gate import LIKELY, SafetyGate, safety_checks
-from tasks.release.verdicts import Check, Figures, Verdict, above, at_most, below, enough, verdict, with_checks
+from tasks.release.verdicts import (
+    Check,
+    Figures,
+    Verdict,
+    above,
+    at_most,
+    below,
+    enough,
+    measured_alike,
+    verdict,
+    with_checks,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +54,14 @@ class RewardGate:
 
 @dataclass(frozen=True, kw_only=True)
 class AlignGate:
-    """The annotator's score over the reference, interval included; KL in nats per answer; bits per byte lost."""
+    """The annotator's score over the reference, interval included; KL in nats per answer; bits per byte lost.
+
+    Exact match of greedy answers may not have fallen by `max_exact_match_lost` (a share), interval included: a score that
+    rises while right answers are lost is over-optimised.
+    """
 
     min_gain_score: float = 0.0
+    max_exact_match_lost: float = 0.1
     max_kl: float = 10.0
     max_bits_lost: float = 0.1
     min_items: int = 100
@@ -130,6 +150,9 @@ def judge_align(figures: Figures, gate: AlignGate) -> Verdict:
     checks = (
         enough("held-out questions", figures["items"], gate.min_items),
         above(f"the {figures['annotator']}'s score over the reference", figures["over_reference"], gate.min_gain_score),
+        above(
+            "exact match, greedy, over the reference", figures["exact_match_over_reference"], -gate.max_exact_match_lost
+        ),
         at_most("KL to the reference, nats per answer", figures["kl"]["value"], gate.max_kl),
         at_most("bits per byte lost on plain text", figures["bits_lost"]["value"], gate.max_bits_lost),
     )
@@ -152,6 +175,7 @@ def judge_release(figures: Figures, gate: ReleaseGate) -> Verdict:
     else:
         difference = figures["over_production"]
         checks = (
+            measured_alike(figures, "candidate", "production"),
             enough("held-out questions", difference["n"], gate.min_items),
             above("exact match over production", difference, -gate.max_loss_exact_match),
         )

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from tasks.evaluation.comparable import comparable
+
 PASS, FAIL, INSUFFICIENT = "PASS", "FAIL", "INSUFFICIENT"
 
 Figures = Mapping[str, Any]
@@ -72,6 +74,13 @@ def enough(what: str, count: int, least: int) -> Check:
     return Check(
         rule=INSUFFICIENT, passed=passed, reason=f"{count} {what} ({'at least' if passed else 'fewer than'} {least})"
     )
+
+
+def measured_alike(figures: Figures, one: str, other: str) -> Check:
+    """Two models' figures of one set, each with its identity: another text, decoding or code is another question."""
+    passed, reason = comparable(figures[one], figures[other], (f"the {one}", other))
+    said = "both figures were measured alike" if passed else f"the two figures were not measured alike: {reason}"
+    return Check(rule="measured alike", passed=passed, reason=said)
 
 
 def _signed(bound: float) -> str:

@@ -6,6 +6,7 @@ tokens/index.json               {"vocabulary", "dtype", "end_id", "tokenizer", "
                                  "documents", "bytes", "shards": [{"file", "tokens"}, ...]}, ...}}
 """
 
+import hashlib
 import json
 import mmap
 from bisect import bisect_right
@@ -95,6 +96,15 @@ class TokenStream:
         """Rows of DOCUMENT in the order of the stream: documents["start"], ["bytes"], ["kind"]."""
         rows: npt.NDArray[np.void] = np.load(self._documents_file, mmap_mode="r", allow_pickle=False)
         return rows
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of all ids and of where its documents lie, whatever the shards."""
+        found = hashlib.sha256(str(self._dtype).encode())
+        for shard in self._shards:
+            found.update(shard.data)
+        found.update(np.ascontiguousarray(self.documents).tobytes())
+        return found.hexdigest()
 
     def document(self, number: int) -> Tokens:
         """The ids of one document, its end-of-text id included."""

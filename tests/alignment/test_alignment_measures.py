@@ -10,13 +10,16 @@ import torch
 
 from models.catalogue import load_model, save_model
 from models.heads import RewardModel, save_reward_model
-from models.sampling import Sample
+from models.sampling import Sample, SamplingConfig
 from models.tokenizers.chat import ChatTokenizer
 from tasks.alignment import annotator
 from tasks.alignment.drawing import InstructionItem
+from tasks.alignment.instructions import read_items
 from tasks.alignment.measures import ANSWERS_PER_QUESTION, by_question, kl_per_answer, measure_aligned, measure_reward
 from tasks.alignment.preferences import Pair
 from tasks.corpus.staging import write_json
+from tasks.evaluation.answers import ask, exact_match
+from tasks.release.gates import AlignGate, GatesConfig, judge
 from tasks.tokenization.shards import DOCUMENT, ShardWriter, dtype_for, write_documents
 
 
@@ -138,8 +141,10 @@ def test_a_policy_that_is_its_reference_differs_in_nothing(half_taught: Path, in
     found = aligned(half_taught, half_taught, instructions, tokens)
     assert found["score"]["policy"] == found["score"]["reference"]
     nothing = {"value": 0.0, "low": 0.0, "high": 0.0}
-    assert {key: found["over_reference"][key] for key in nothing} == nothing
     assert {key: found["kl"][key] for key in nothing} == nothing
+    other = 1.959964**2 / (4 + 1.959964**2)  # what four questions cannot tell of others
+    for gain in (found["over_reference"], found["exact_match_over_reference"]):
+        assert (gain["value"], gain["low"], gain["high"]) == (0.0, pytest.approx(-other), pytest.approx(other))
     assert found["bits_lost"]["value"] == 0
     assert (found["annotator"], found["rule"]) == (annotator.NAME, annotator.rule_digest())
     assert (found["items"], found["over_reference"]["n"], found["bits_lost"]["n"]) == (4, 4, 6)
@@ -153,10 +158,31 @@ def test_the_difference_is_the_policys_and_its_sign_is_right(
     assert found["over_reference"]["value"] == pytest.approx(difference)
     assert difference > 0, "a model that was taught to echo beats one that knows nothing"
     assert found["kl"]["value"] > 0
+    assert found["exact_match_over_reference"]["n"] == found["items"] == 4, "one greedy answer a question"
     bits = found["bits_per_byte"]
     assert found["bits_lost"]["value"] == pytest.approx(bits["policy"]["value"] - bits["reference"]["value"])
     assert found["finished"]["policy"] > found["finished"]["reference"]
     assert found["answer_tokens"]["policy"] < found["answer_tokens"]["reference"] <= 6
+
+
+def test_what_greedy_answers_lose_is_seen_beside_the_score_of_sampled_ones(
+    base: Path, half_taught: Path, instructions: Path, tokens: Path
+) -> None:
+    """A policy that forgot all that its reference knew, against what both say when they are asked one by one."""
+    items = read_items(instructions / "valid.jsonl")
+    right = {}
+    for name, folder in (("policy", base), ("reference", half_taught)):
+        model, tokenizer = load_model(folder)
+        config = SamplingConfig(max_tokens=6, temperature=0.0)
+        said = [ask(model, tokenizer, [item.prompt], config)[0].text for item in items]
+        right[name] = [exact_match(text, item.answer) for text, item in zip(said, items, strict=True)]
+    found = aligned(base, half_taught, instructions, tokens)
+    shares = {name: sum(values) / 4 for name, values in right.items()}
+    assert {name: found["exact_match"][name]["value"] for name in shares} == shares
+    assert shares["reference"] > shares["policy"] == 0
+    assert found["exact_match_over_reference"]["value"] == -shares["reference"]
+    gates = GatesConfig(align=AlignGate(min_items=4, min_gain_score=-1.0, max_kl=99.0, max_bits_lost=99.0))
+    assert judge("align", found, gates).reason.startswith("exact match, greedy, over the reference: -")
 
 
 def test_the_same_seed_gives_the_same_figures_and_another_seed_others(

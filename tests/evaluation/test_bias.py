@@ -48,6 +48,15 @@ def test_figures_at_an_edge_and_of_one_wording_are_not_certain() -> None:
     assert (single.low, single.high) == (0.0, 1.0)
 
 
+def test_wordings_that_all_cancel_are_not_certain_of_others() -> None:
+    """A model that always likes the first of two names: +1 and -1 in each of ten wordings, by hand z^2 / (10 + z^2)."""
+    cancelling = ambiguous_score(verdicts([1, -1] * 10, ambiguous=True))
+    other = 1.959964**2 / (10 + 1.959964**2)
+    assert (cancelling.value, cancelling.low, cancelling.high) == (0.0, pytest.approx(-other), pytest.approx(other))
+    rate = preference_rate([1, -1] * 10, [place // 2 for place in range(20)])
+    assert (rate.low, rate.high) == (pytest.approx(0.5 - other / 2), pytest.approx(0.5 + other / 2))
+
+
 def test_the_rate_of_preference_counts_a_tie_as_half() -> None:
     assert preference_rate([1, -1, 1, -1], "aabb").value == 0.5
     assert preference_rate([1, 1, 0, -1], "abcd").value == pytest.approx(2.5 / 4)

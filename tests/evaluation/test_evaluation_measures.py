@@ -15,7 +15,7 @@ from models.tokenizers.chat import ChatTokenizer
 from tasks.alignment import instruct
 from tasks.evaluation.answers import exact_match, token_f1
 from tasks.evaluation.baseline import BaselineConfig, count, floor_nats
-from tasks.evaluation.held_out import measure
+from tasks.evaluation.held_out import identity_of, measure
 from tasks.evaluation.measures import (
     compare_models,
     first_by_hash,
@@ -100,7 +100,7 @@ def test_bits_of_a_network_stand_beside_those_of_counting(base: Path, tokens: Pa
     report = count(tokens, counted, BaselineConfig(orders=(1, 3)))
     found = measure_pretrained(str(base), str(tokens), str(counted))
     own = measure(load_model(base)[0], open_split(tokens, "test"))
-    assert found["bits_per_byte"] == own.bits_per_byte.record()
+    assert found["bits_per_byte"] == own.bits_per_byte.record() | {"identity": identity_of(open_split(tokens, "test"))}
     assert found["by_kind"] == own.by_kind(["text", "source"])
     assert found["floor"] == "Kneser-Ney 3-gram"
     assert found["counting"] == {name: entry["test"]["value"] for name, entry in report["models"].items()}
@@ -114,6 +114,24 @@ def test_bits_of_a_network_stand_beside_those_of_counting(base: Path, tokens: Pa
     gate = judge("pretrain", found, GatesConfig())
     assert not gate.passed
     assert (gate.before, gate.after) == (found["counting"]["Kneser-Ney 3-gram"], found["bits_per_byte"]["value"])
+
+
+def test_a_floor_that_was_counted_on_another_text_is_none(
+    base: Path, token_set: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Of as many documents and bytes, so that nothing but the identity tells."""
+    tokens = token_set(TEXTS).rename(tmp_path / "own")
+    other = token_set({**TEXTS, "test": [text.replace("cat", "cow") for text in TEXTS["test"]]})
+    counted = tmp_path / "baseline"
+    counted.mkdir()
+    count(other, counted, BaselineConfig(orders=(1,)))
+    digests = [open_split(folder, "test").digest[:12] for folder in (other, tokens)]
+    with pytest.raises(ValueError) as caught:
+        measure_pretrained(str(base), str(tokens), str(counted))
+    assert str(caught.value) == (
+        f"the counting models are no floor for this text: data differs: {digests[0]} in {counted}, {digests[1]} in {tokens}; "
+        "run the data stages again"
+    )
 
 
 def test_answers_are_scored_against_base_and_shallow_rules(base: Path, taught: Path, instructions: Path) -> None:
@@ -153,7 +171,8 @@ def test_a_model_against_itself_gains_nothing(taught: Path, instructions: Path) 
     found = measure_instruct(str(taught), str(taught), str(instructions), 6)
     for measured in ("exact_match", "token_f1"):
         gain = found["unseen"][measured]["over_base"]
-        assert (gain["value"], gain["low"], gain["high"]) == (0.0, 0.0, 0.0)
+        other = 1.959964**2 / (6 + 1.959964**2)  # what six questions cannot tell of others
+        assert (gain["value"], gain["low"], gain["high"]) == (0.0, pytest.approx(-other), pytest.approx(other))
 
 
 def test_models_are_asked_the_same_and_shown_side_by_side(
@@ -170,12 +189,16 @@ def test_models_are_asked_the_same_and_shown_side_by_side(
     assert taught_figures["exact_match"]["unseen"]["value"] == 1.0
     assert taught_figures["exact_match"]["held_out_family"]["value"] == 0.0
     bits = measure(load_model(base)[0], open_split(tokens, "test")).bits_per_byte
-    assert base_figures["bits_per_byte"] == bits.record()
+    identity = {"identity": identity_of(open_split(tokens, "test"))}
+    assert base_figures["bits_per_byte"] == bits.record() | identity
     assert math.isfinite(taught_figures["bits_per_byte"]["value"])
-    known = {"base": {"value": 9.0, "low": 8.0, "high": 10.0, "n": 3}}
+    known = {"base": {"value": 9.0, "low": 8.0, "high": 10.0, "n": 3, **identity}}
     again = compare_models({"base": str(base), "taught": str(taught)}, str(instructions), str(tokens), 6, known)
     assert again["models"]["base"]["bits_per_byte"] == known["base"], "what a gate has measured is not measured again"
     assert again["models"]["taught"] == taught_figures
+    known["base"]["identity"] = {**identity["identity"], "data": "of another text"}
+    anew = compare_models({"base": str(base)}, str(instructions), str(tokens), 6, known)
+    assert anew["models"]["base"] == base_figures, "what was measured on another text is"
 
 
 def test_nobody_chooses_what_is_shown() -> None:
@@ -203,7 +226,15 @@ def test_a_release_is_compared_with_what_is_in_production(base: Path, taught: Pa
     better = measure_release({"candidate": str(taught), "production": str(base)}, str(instructions), 6)
     assert (better["over_production"]["value"], better["over_production"]["n"]) == (1.0, 6)
     assert judge("release", better, GatesConfig()).verdict == "INSUFFICIENT"
+    assert better["candidate"]["identity"] == better["production"]["identity"], "both are asked anew, in one way"
     enough = GatesConfig(release=ReleaseGate(min_items=6))
     assert judge("release", better, enough).passed
     worse = measure_release({"candidate": str(base), "production": str(taught)}, str(instructions), 6)
     assert judge("release", worse, enough).verdict == "FAIL"
+    stored = measure_release({"production": str(base), "candidate": str(base)}, str(instructions), 5)["production"]
+    mixed = judge("release", {**better, "production": stored}, enough)
+    assert mixed.verdict == "FAIL"
+    assert mixed.reason == (
+        'the two figures were not measured alike: decoding differs: "greedy, at most 6 tokens" in the candidate, '
+        '"greedy, at most 5 tokens" in production'
+    )

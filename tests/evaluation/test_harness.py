@@ -17,6 +17,9 @@ from models.tokenizers import bpe
 from models.tokenizers.chat import ChatTokenizer
 from tasks.evaluation.choices import chosen, chosen_by_characters
 from tasks.evaluation.harness import answers, before_stops, harness_model, run_harness, sampling_of
+from tasks.evaluation.harness_groups import group_rows
+from tasks.evaluation.harness_rows import harness_rows
+from tasks.evaluation.intervals import share_interval
 from tasks.evaluation.likelihood import score_continuations, score_texts, text_measures
 from tests.decoders import small_decoder
 
@@ -149,6 +152,27 @@ def test_perplexities_of_texts_are_the_same(
     for metric, value in measures.items():
         assert ours["results"]["text"][f"{metric},none"] == pytest.approx(value, rel=1e-6)
         assert theirs["results"]["text"][f"{metric},none"] == pytest.approx(value, rel=1e-5)
+
+
+@needs_harness
+def test_a_group_has_a_row_beside_those_of_its_tasks(
+    checkpoint: tuple[Path, Any, ChatTokenizer], task_folder: Path
+) -> None:
+    metrics = "[{metric: acc, aggregation: mean, weight_by_size: true}]"
+    for name, members in (("pair", "[choice, again]"), ("nest", "[pair]")):
+        file = f"group: {name}\ntask: {members}\naggregate_metric_list: {metrics}\nmetadata: {{version: 2}}\n"
+        (task_folder / f"{name}.yaml").write_text(file, encoding="utf-8")
+    again = (task_folder / "choice.yaml").read_text(encoding="utf-8").replace("task: choice", "task: again")
+    (task_folder / "again.yaml").write_text(again, encoding="utf-8")
+    run = run_harness(*checkpoint[1:], ["nest"], folder=task_folder)
+    rows = harness_rows(run, "model", "code")
+    groups = group_rows(run, rows)
+    assert {(row["benchmark"], row["metric"]) for row in groups} == {("harness:nest", "acc"), ("harness:pair", "acc")}
+    (choice,) = (row for row in rows if (row["benchmark"], row["metric"]) == ("harness:choice", "acc"))
+    right = round(choice["value"] * 12)
+    for row in groups:
+        assert row["value"] == run.result["results"][row["benchmark"].split(":")[1]]["acc,none"]
+        assert {key: row[key] for key in ("value", "low", "high", "n")} == share_interval(2 * right, 24).record()
 
 
 @needs_harness

@@ -1,11 +1,13 @@
 """What the harness found becomes rows and examples: intervals, unparsed answers, an identity without a path."""
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tasks.evaluation.harness import HarnessRun
+from tasks.evaluation.harness_groups import group_rows
 from tasks.evaluation.harness_rows import harness_examples, harness_rows
 from tasks.evaluation.intervals import share_interval
 from tasks.evaluation.suites import suite_named
@@ -102,6 +104,67 @@ def test_the_identity_is_what_was_asked_and_not_where_it_lies() -> None:
     assert {key for key in one if one[key] != identity(changed)[key]} == {"shots"}
     other = [{**each, "doc_hash": "another question"} for each in CHOSEN]
     assert {key for key in one if one[key] != identity(other)[key]} == {"data"}
+
+
+def group_of(weighs_by_size: bool, **marks: list[float]) -> HarnessRun:
+    """A run of the group "all" of these tasks, as the harness tells of it."""
+    named = {
+        name: [sample(n, "none", {"acc": mark}, target=0, arguments=[("Q", " a")], filtered_resps=[(-1.0, False)])
+               for n, mark in enumerate(each)] for name, each in marks.items()
+    }  # fmt: skip
+    means = {name: sum(each) / len(each) for name, each in marks.items()}
+    sizes = {name: len(each) for name, each in marks.items()}
+    count = sum(sizes.values())
+    value = sum(map(sum, marks.values())) / count if weighs_by_size else sum(means.values()) / len(means)
+    group = {"acc,none": value, "acc_stderr,none": "N/A", "alias": "all", "sample_len": count}
+    result = {
+        "samples": named, "configs": {name: {"output_type": "multiple_choice"} for name in marks},
+        "n-shot": dict.fromkeys([*marks, "all"], 2), "versions": {**dict.fromkeys(marks, 1), "all": "3"},
+        "groups": {"all": group}, "group_subtasks": {"all": list(marks)},
+        "results": {"all": group, **{name: {"acc,none": means[name], "sample_len": sizes[name]} for name in marks}},
+    }  # fmt: skip
+    figure = SimpleNamespace(metric="acc", weight_by_size=weighs_by_size)
+    groups = {"all": SimpleNamespace(aggregate_metric_list=[figure])}
+    return HarnessRun(result=result, tasks=dict.fromkeys(marks, Task), version="0.4.13", groups=groups)
+
+
+def row_of_group(run: HarnessRun) -> dict[str, Any]:
+    (found,) = group_rows(run, harness_rows(run, "model", "code"))
+    return found
+
+
+def test_a_group_that_weighs_items_alike_is_the_share_of_them_all() -> None:
+    found = row_of_group(group_of(True, one=[1.0, 0.0, 0.0, 0.0], two=[1.0] * 5 + [0.0] * 3))
+    assert (found["benchmark"], found["mode"], found["shots"]) == ("harness:all", "likelihood", 2)
+    assert (found["metric"], found["unparsed"]) == ("acc", 0)
+    assert {key: found[key] for key in ("value", "low", "high", "n")} == share_interval(6, 12).record()
+
+
+def test_a_group_that_weighs_tasks_alike_has_the_interval_of_their_mean() -> None:
+    """One task of 2000 items that is known well, and one of 20 that decides: a standard error of .5 sqrt(.25 / 20) = .056."""
+    found = row_of_group(group_of(False, large=[1.0, 0.0] * 1000, small=[1.0, 0.0] * 10))
+    assert found["value"] == 0.5
+    assert found["high"] - found["low"] == pytest.approx(2 * 1.96 * 0.056, rel=0.15)
+    together = row_of_group(group_of(True, large=[1.0, 0.0] * 1000, small=[1.0, 0.0] * 10))
+    assert together["high"] - together["low"] < 0.05
+    # tasks of one size are drawn apart: the error of the mean of two is 1 / sqrt(2) of one's, .5 / sqrt(200)
+    same = row_of_group(group_of(False, one=[1.0, 0.0] * 100, two=[0.0, 1.0] * 99 + [0.25, 0.75]))
+    assert same["high"] - same["low"] == pytest.approx(2 * 1.96 * 0.5 / 20, rel=0.15)
+
+
+def test_a_group_that_is_right_nowhere_is_not_certain_of_others() -> None:
+    found = row_of_group(group_of(False, one=[0.0] * 8, two=[0.0] * 4))
+    assert (found["value"], found["low"]) == (0.0, 0.0)
+    assert found["high"] == pytest.approx(1.959964**2 / (12 + 1.959964**2))
+
+
+def test_a_group_is_known_by_its_tasks_and_what_these_were_asked() -> None:
+    one = row_of_group(group_of(True, one=[1.0, 0.0], two=[0.0, 0.0]))["identity"]
+    assert one == row_of_group(group_of(True, one=[0.0, 0.0], two=[1.0, 1.0]))["identity"], "answers are no part of it"
+    fewer = row_of_group(group_of(True, one=[1.0, 0.0]))["identity"]
+    assert {key for key in one if one[key] != fewer[key]} == {"task"}
+    longer = row_of_group(group_of(True, one=[1.0, 0.0, 1.0], two=[0.0, 0.0]))["identity"]
+    assert {key for key in one if one[key] != longer[key]} == {"shots", "data"}
 
 
 def test_a_suite_without_a_task_is_refused() -> None:

@@ -6,7 +6,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tasks.evaluation.intervals import mean_interval, paired_interval, ratio_interval, share_interval, standard_error
+from tasks.evaluation.intervals import (
+    difference_interval,
+    mean_interval,
+    paired_interval,
+    ratio_interval,
+    scores_interval,
+    share_interval,
+    standard_error,
+)
 from tasks.release.gates import ReleaseGate, judge_release
 
 # fewer draws than in use, so that hundreds of intervals take seconds; the share outside moves by about half a percent
@@ -100,6 +108,49 @@ def test_a_share_of_nothing_is_refused(right: int, n: int) -> None:
         share_interval(right, n)
 
 
+@pytest.mark.parametrize(
+    ("values", "low", "high"),
+    [
+        # z = 1.959964, z^2 = 3.841459; of n items up to z^2 / (n + z^2) may be otherwise
+        ([0.0] * 24, 0.0, 3.841459 / 27.841459),
+        ([1.0] * 24, 24 / 27.841459, 1.0),
+        ([0.5] * 20, 0.5 - 0.5 * 3.841459 / 23.841459, 0.5 + 0.5 * 3.841459 / 23.841459),
+        ([0.5], 0.0, 1.0),
+    ],
+)
+def test_scores_that_are_all_the_same_are_not_certain_of_others(values: list[float], low: float, high: float) -> None:
+    found = scores_interval(values)
+    assert (found.value, found.n) == (values[0], len(values))
+    assert (found.low, found.high) == (pytest.approx(low, abs=1e-7), pytest.approx(high, abs=1e-7))
+
+
+@pytest.mark.parametrize(
+    ("after", "before", "value", "low", "high"),
+    [
+        (0.0, 0.0, 0.0, -3.841459 / 103.841459, 3.841459 / 103.841459),
+        (1.0, 0.0, 1.0, 1 - 2 * 3.841459 / 103.841459, 1.0),
+        (0.9, 0.6, 0.3, 0.3 - 1.3 * 3.841459 / 103.841459, 0.3 + 0.7 * 3.841459 / 103.841459),
+    ],
+)
+def test_a_difference_that_is_the_same_everywhere_is_not_certain_either(
+    after: float, before: float, value: float, low: float, high: float
+) -> None:
+    found = difference_interval([after] * 100, [before] * 100)
+    assert (found.value, found.low, found.high) == pytest.approx((value, low, high), abs=1e-7)
+    other = difference_interval([0.0, 1.0] * 50, [0.0] * 100)
+    assert other == paired_interval([0.0, 1.0] * 50, [0.0] * 100)
+
+
+def test_the_interval_of_what_was_never_seen_is_covered() -> None:
+    """Something that happens once in 50 is not seen among 24 items in three of five samples; a bootstrap says never."""
+
+    def simulate(chance: np.random.Generator) -> tuple[float, float]:
+        found = scores_interval((chance.random(24) < 0.02).astype(float).tolist())
+        return found.low, found.high
+
+    assert covered(0.02, simulate) >= 0.90
+
+
 def test_pairing_is_tighter_where_the_items_decide() -> None:
     chance = np.random.default_rng(3)
     difficulty = chance.normal(0, 1, size=200)
@@ -156,8 +207,8 @@ def decided(first: float, second: float, runs: int = 200) -> float:
     for run in range(runs):
         before, after = shares(first, second, np.random.default_rng(run))
         figures = {
-            "candidate": mean_interval(after, draws=1).record(),
-            "production": mean_interval(before, draws=1).record(),
+            "candidate": mean_interval(after, draws=1).record() | {"identity": {"data": "d"}},
+            "production": mean_interval(before, draws=1).record() | {"identity": {"data": "d"}},
             "over_production": ratio_interval(np.subtract(after, before), np.ones(300), draws=DRAWS).record(),
         }
         passes += judge_release(figures, ReleaseGate(max_loss_exact_match=0.0)).passed

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from models.catalogue import ARCHITECTURES
+from models.sampling import SHARED_AT_LEAST
 from models.tokenizers.chat import ChatTokenizer
 from tasks.evaluation.choices import chosen, chosen_by_characters
 from tasks.evaluation.likelihood import (
@@ -38,9 +39,13 @@ def alone(model: Any, split: Split) -> tuple[float, bool]:
     return nats, bool((scores_TV.argmax(1) == targets_T).all())
 
 
-def decoder(architecture: str, tokenizer: ChatTokenizer) -> Any:
+def decoder(architecture: str, tokenizer: ChatTokenizer, context: int = 32) -> Any:
     torch.manual_seed(0)
-    sizes: dict[str, Any] = {"vocab_size": tokenizer.vocabulary, "max_position_embeddings": 32, "bos_token_id": None}
+    sizes: dict[str, Any] = {
+        "vocab_size": tokenizer.vocabulary,
+        "max_position_embeddings": context,
+        "bos_token_id": None,
+    }
     sizes |= {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "eos_token_id": 0}
     if architecture != "gpt2":
         sizes |= {"intermediate_size": 32, "num_key_value_heads": 1}
@@ -65,6 +70,31 @@ def test_batches_say_what_transformers_says_of_each_text_alone(
         assert scored.nats == pytest.approx(nats, abs=1e-5)
         assert scored.greedy == greedy
         assert scored.tokens == len(encode_pair(tokenizer, *pair).continuation)
+
+
+EXAMPLES = tuple((7 * place) % 250 + 5 for place in range(SHARED_AT_LEAST))
+LETTERS = ((9,), (8,), (7,))
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "qwen2"])
+@pytest.mark.parametrize("continuations", [LETTERS[:1], LETTERS, ((9, 8, 7), (9, 8), (6,))])
+def test_the_examples_before_all_questions_are_read_once_and_change_nothing(
+    architecture: str, continuations: tuple[tuple[int, ...], ...], tokenizer: ChatTokenizer
+) -> None:
+    model = decoder(architecture, tokenizer, context=64)
+    questions = [EXAMPLES + own for own in ((5,), (6, 7, 8, 9), (9,) * 12, (11, 12))]
+    splits = [Split(context=each, continuation=after) for each in questions for after in continuations]
+    shapes: list[tuple[int, ...]] = []
+    watch = model.base_model.register_forward_pre_hook(
+        lambda _module, _inputs, named: shapes.append(tuple(named["input_ids"].shape)), with_kwargs=True
+    )
+    found = score_splits(model, splits)
+    watch.remove()
+    assert shapes == [(1, SHARED_AT_LEAST), (4, 12 + sum(len(after) - 1 for after in continuations))]
+    for split, scored in zip(splits, found, strict=True):
+        nats, greedy = alone(model, split)
+        assert scored.nats == pytest.approx(nats, abs=1e-5)
+        assert scored.greedy == greedy
 
 
 def test_a_greedy_continuation_is_known_as_one(small_model: Callable[..., Any], tokenizer: ChatTokenizer) -> None:

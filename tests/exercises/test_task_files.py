@@ -1,5 +1,7 @@
 """Tasks as data: the built-in ones differ in form, and whatever is wrong with a file is said with its line."""
 
+import json
+import random
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
@@ -7,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from tasks.evaluation.answer_types import TYPES
+from tasks.evaluation.answerable import answerable
 from tasks.exercises.exercise import Exercise
+from tasks.exercises.makers import MAKERS
 from tasks.exercises.task_files import (
     ANSWER_TYPES,
     FEWEST_TEMPLATES,
@@ -206,10 +210,12 @@ def test_a_right_file_is_read(tmp_path: Path) -> None:
 def of_rows(tmp_path: Path) -> Callable[..., TaskFile]:
     """of_rows("rows.csv", text, "{text: q, answer: a}") -> a task whose exercises stand in that file."""
 
-    def write(name: str, text: str, fields: str, options: str = "[]", slots: str = "[]") -> TaskFile:
+    def write(
+        name: str, text: str, fields: str, options: str = "[]", slots: str = "[]", kind: str = "text"
+    ) -> TaskFile:
         (tmp_path / name).write_text(text, encoding="utf-8")
         source = f"{{file: {name}, fields: {fields}}}"
-        (tmp_path / "own.yaml").write_text(written(source=source, answer_type="text", options=options, slots=slots))
+        (tmp_path / "own.yaml").write_text(written(source=source, answer_type=kind, options=options, slots=slots))
         return read_task(tmp_path / "own.yaml")
 
     return write
@@ -227,7 +233,7 @@ def of_rows(tmp_path: Path) -> Callable[..., TaskFile]:
 )  # fmt: skip
 def test_a_task_of_ones_own_rows(name: str, text: str, of_rows: Callable[..., TaskFile]) -> None:
     task = of_rows(name, text, "{text: q, answer: a, word: w, rationale: why}", options="[yes, no]", slots="[word]")
-    first, second = file_exercises(task)
+    first, second = file_exercises(task, answerable)
     options = ("yes", "no")
     slots = {"word": "or"}
     assert first == Exercise(text="two, or\nmore", answer="yes", slots=slots, rationale="because", options=options)
@@ -236,7 +242,7 @@ def test_a_task_of_ones_own_rows(name: str, text: str, of_rows: Callable[..., Ta
 
 def test_a_row_may_have_options_of_its_own(of_rows: Callable[..., TaskFile]) -> None:
     task = of_rows("a.jsonl", '{"q": "x", "a": "b", "c": ["a", "b"]}\n', "{text: q, answer: a, options: c}")
-    assert [each.options for each in file_exercises(task)] == [("a", "b")]
+    assert [each.options for each in file_exercises(task, answerable)] == [("a", "b")]
 
 
 BAD_ROWS = {
@@ -285,21 +291,69 @@ def test_a_wrong_row_is_one_sentence_with_its_line(
 ) -> None:
     task = of_rows(name, text, fields, options=options)
     with pytest.raises(ValueError) as caught:
-        file_exercises(task)
+        file_exercises(task, answerable)
     assert str(caught.value) == f"{tmp_path / name}, {sentence.replace('FOLDER', str(tmp_path))}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "answer", "found", "mend"),
+    [
+        ("number", "[]", "seven", "nothing is found in 'seven'", "one number"),
+        ("number", "[]", "3 to 4", "'4' is found in '3 to 4'", "one number"),
+        ("yes_no", "[ja, nein]", "ja", "nothing is found in 'ja'", "yes or no"),
+        ("choice", "[a car, a ship]", "a ship", "nothing is found in 'a ship'", "the letter of an option"),
+        ("choice", "[A, C]", "C", "nothing is found in 'C'", "the letter of an option"),  # two options are A and B
+        ("text", "[]", "an inn\nof stone", "'an inn' is found in 'an inn\\nof stone'", "one line"),
+    ],
+)
+def test_a_row_whose_answer_could_never_be_right_is_named(
+    kind: str, options: str, answer: str, found: str, mend: str, of_rows: Callable[..., TaskFile], tmp_path: Path
+) -> None:
+    rows = f"{json.dumps({'q': 'x', 'a': answer})}\n"
+    task = of_rows("a.jsonl", rows, "{text: q, answer: a}", options=options, kind=kind)
+    with pytest.raises(ValueError) as caught:
+        file_exercises(task, answerable)
+    assert str(caught.value) == (
+        f"{tmp_path / 'a.jsonl'}, line 1: no model could be right, since as {kind} {found}; write {mend} there, or another "
+        f"answer_type into {tmp_path / 'own.yaml'}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "answer"),
+    [
+        ("number", "[]", "1,800"), ("number", "[]", "-0.5"), ("yes_no", "[yes, no]", "no"), ("choice", "[A, B, C]", "C"),
+        ("letters", "[]", "f n e l"), ("text", "[]", "New Delhi"), ("text", "[]", "the"), ("summary", "[]", "a\nb"),
+        ("code", "[]", "assert f(1) == 2"),
+    ],
+)  # fmt: skip
+def test_a_row_whose_answer_can_be_given_is_read(
+    kind: str, options: str, answer: str, of_rows: Callable[..., TaskFile]
+) -> None:
+    rows = f"{json.dumps({'q': 'x', 'a': answer})}\n"
+    task = of_rows("a.jsonl", rows, "{text: q, answer: a}", options=options, kind=kind)
+    assert [each.answer for each in file_exercises(task, answerable)] == [answer]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_answer_of_a_built_in_task_can_be_given(name: str) -> None:
+    task, chance = TASKS[name], random.Random(name)
+    drawn = [MAKERS[task.source.maker](chance) for _ in range(100)] if not task.source.corpus else []
+    answers = [(each.answer, each.options) for each in drawn] or [(each, task.options) for each in task.options]
+    assert [reason for said, of in answers for can, reason in [answerable(said, task.answer_type, of)] if not can] == []
 
 
 @pytest.mark.parametrize(("name", "sentence"), [("a.csv", "there is no row in it"), ("a.xml", "not read as rows")])
 def test_a_file_without_rows(name: str, sentence: str, of_rows: Callable[..., TaskFile]) -> None:
     with pytest.raises(ValueError, match=sentence):
-        file_exercises(of_rows(name, "q,a\n", "{text: q, answer: a}"))
+        file_exercises(of_rows(name, "q,a\n", "{text: q, answer: a}"), answerable)
 
 
 def test_a_table_that_is_not_utf_8_is_a_sentence(of_rows: Callable[..., TaskFile], tmp_path: Path) -> None:
     task = of_rows("a.csv", "", "{text: q, answer: a}")
     (tmp_path / "a.csv").write_bytes("q,a\n안녕,네\n".encode("cp949"))
     with pytest.raises(ValueError, match=r"a\.csv: not in UTF-8 \(.*\); save it as UTF-8$"):
-        file_exercises(task)
+        file_exercises(task, answerable)
 
 
 def test_options_that_nothing_fills_are_no_variable(of_rows: Callable[..., TaskFile], tmp_path: Path) -> None:

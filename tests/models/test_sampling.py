@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from models.sampling import Sample, SamplingConfig, choose, mix, sample, uniform
+from models.sampling import SHARED_AT_LEAST, Sample, SamplingConfig, choose, mix, sample, shared_beginning, uniform
 
 PROMPTS = [[2, 100, 200, 4, 3], [2, 7], [50] * 20, [9, 8, 7, 6, 5, 4, 3], [2, 260], [30, 31, 32]]
 NEVER: frozenset[int] = frozenset()
@@ -123,6 +123,41 @@ def learned_positions() -> Any:
     """A model that has no position beyond its context at all."""
     torch.manual_seed(1)
     return GPT2LMHeadModel(GPT2Config(vocab_size=300, n_positions=48, n_embd=16, n_layer=1, n_head=2)).eval()
+
+
+EXAMPLES = [(7 * place) % 250 + 5 for place in range(SHARED_AT_LEAST)]
+QUESTIONS = [[*EXAMPLES, *own] for own in ([9], [8, 7, 6, 5], [9, 3], [2], [4] * 9, [9, 8])]
+
+
+@pytest.mark.parametrize("positions", ["rotary", "learned"])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_what_all_prompts_begin_with_is_read_once_and_changes_nothing(
+    model: Any, positions: str, temperature: float
+) -> None:
+    model = model if positions == "rotary" else learned_positions()
+    shapes: list[tuple[int, ...]] = []
+    watch = model.register_forward_pre_hook(
+        lambda _module, _inputs, named: shapes.append(tuple(named["input_ids"].shape)), with_kwargs=True
+    )
+    together = drawn(model, QUESTIONS, max_tokens=5, temperature=temperature)
+    watch.remove()
+    assert shapes[:3] == [(1, SHARED_AT_LEAST), (6, 9), (6, 1)]
+    assert all(map(close, together, drawn(model, QUESTIONS, max_tokens=5, temperature=temperature, batch_sequences=1)))
+    again = drawn(model, [QUESTIONS[1]] * 3, max_tokens=5, temperature=temperature, keys=[1, 1, 1])
+    assert all(map(close, again, [together[1]] * 3)), "the same question all along: its last token is read of each"
+
+
+@pytest.mark.parametrize(
+    ("prompts", "shared"),
+    [
+        ([[1, 2, 3], [1, 2]], 1),
+        ([[1, 2, 3], [1, 2, 4], [1, 2, 3, 4]], 2),
+        ([[1], [1]], 0),
+        ([[2, 1], [1, 2], [2, 1]], 0),
+    ],
+)
+def test_the_beginning_that_prompts_share_leaves_a_token_of_each(prompts: list[list[int]], shared: int) -> None:
+    assert shared_beginning(prompts) == shared
 
 
 @pytest.mark.parametrize("positions", ["rotary", "learned"])

@@ -27,6 +27,7 @@ def point(value: float) -> Figures:
     return interval(value, value - 0.1, value + 0.1)
 
 
+IDENTITY = {"task": "exact match", "data": "d" * 64, "decoding": "greedy, at most 16 tokens", "code": "c" * 64}
 GAIN = interval(0.05, 0.01, 0.09)
 # Figures of each stage that pass its gate as it stands.
 PASSING: Mapping[str, Figures] = {
@@ -60,10 +61,15 @@ PASSING: Mapping[str, Figures] = {
         "items": 200,
         "score": {"policy": point(0.6), "reference": point(0.5)},
         "over_reference": GAIN,
+        "exact_match_over_reference": interval(-0.04, -0.09, 0.01),
         "kl": point(3.0),
         "bits_lost": point(0.02),
     },
-    "release": {"candidate": point(0.5), "production": point(0.49), "over_production": interval(0.01, -0.01, 0.03)},
+    "release": {
+        "candidate": point(0.5) | {"identity": dict(IDENTITY)},
+        "production": point(0.49) | {"identity": dict(IDENTITY)},
+        "over_production": interval(0.01, -0.01, 0.03),
+    },
 }  # fmt: skip
 
 
@@ -102,8 +108,16 @@ def test_good_figures_pass_and_say_all_that_was_checked(stage: str) -> None:
         ("instruct", "unseen.token_f1.over_shallow", interval(0.05, -0.01, 0.1), "token f1 over constant answers"),
         ("reward", "over_length", interval(0.02, -0.01, 0.05), 'pair accuracy over "shorter wins": +0.0200'),
         ("align", "over_reference", interval(0.02, -0.01, 0.05), "the rule annotator's score over the reference: +0.0200"),
+        ("align", "exact_match_over_reference", interval(-0.07, -0.1, -0.04),
+         "exact match, greedy, over the reference: -0.0700 (interval -0.1000 to -0.0400, must lie above -0.1)"),
         ("align", "kl.value", 10.5, "KL to the reference, nats per answer: 10.5000 (at most 10)"),
         ("align", "bits_lost.value", 0.2, "bits per byte lost on plain text: 0.2000 (at most 0.1)"),
+        ("release", "production.identity.decoding", "greedy, at most 24 tokens",
+         'not measured alike: decoding differs: "greedy, at most 16 tokens" in the candidate, "greedy, at most 24 tokens" '
+         "in production"),
+        ("release", "candidate.identity.data", "e" * 64,
+         "data differs: eeeeeeeeeeee in the candidate, dddddddddddd in production"),
+        ("release", "production.identity", {}, "production does not say how it was measured (it has no identity)"),
         ("release", "over_production", interval(-0.01, -0.03, 0.01),
          "exact match over production: -0.0100 (interval -0.0300 to +0.0100, must lie above -0.02)"),
     ],
@@ -151,6 +165,7 @@ def test_too_few_items_and_a_bad_figure_are_still_too_few() -> None:
         *(("instruct", f"unseen.token_f1.over_base.{edge}") for edge in ("value", "low", "high")),
         *(("reward", f"over_length.{edge}") for edge in ("value", "low", "high")),
         *(("align", f"over_reference.{edge}") for edge in ("value", "low", "high")),
+        *(("align", f"exact_match_over_reference.{edge}") for edge in ("value", "low", "high")),
         ("align", "kl.value"),
         ("align", "bits_lost.value"),
         *(("release", f"over_production.{edge}") for edge in ("value", "low", "high")),

@@ -47,6 +47,12 @@ def test_any_slice_is_what_was_written(tmp_path: Path) -> None:
     assert stream.slice(8, 5).dtype == np.dtype("<u2")
 
 
+def test_a_split_is_known_by_its_ids_and_not_by_its_shards(tmp_path: Path) -> None:
+    stream = written(tmp_path / "a", np.arange(103))
+    assert written(tmp_path / "b", np.arange(103), most_bytes=64).digest == stream.digest
+    assert written(tmp_path / "c", np.arange(103)[::-1]).digest != stream.digest
+
+
 @pytest.mark.parametrize(("start", "length"), [(-1, 2), (0, 104), (103, 1), (5, -1)])
 def test_a_slice_beyond_the_split_is_refused(start: int, length: int, tmp_path: Path) -> None:
     stream = written(tmp_path / "tokens", np.arange(103))
