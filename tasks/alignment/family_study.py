@@ -179,5 +179,6 @@ def _marks(
 
 def gain(tuned: Sequence[Sequence[float]], base: Sequence[float]) -> tuple[float, float, float]:
     """Tuned - base on the same items: the mean over seeds, and its 95 % interval over seeds and items."""
-    scores_SI: Array = np.asarray(tuned, dtype=np.float64)
-    return interval(scores_SI - np.asarray(base, dtype=np.float64), least=-1.0)
+    gains_SI: Array = np.asarray(tuned, dtype=np.float64) - np.asarray(base, dtype=np.float64)
+    marks = bool(np.abs(gains_SI).max() <= 1)  # a likelihood is no mark from 0 to 1
+    return interval(gains_SI, least=-1.0 if marks else None)

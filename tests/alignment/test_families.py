@@ -89,6 +89,9 @@ def test_the_table_by_hand(tmp_path: Path) -> None:
     ]
     found = Found({"symbolic": Marks(exact=(0.0, 0.0), likelihood=(-3.0, -3.0), ranked=())}, results)
     lines = list(table(found))
+    assert lines[0].startswith("log2 probability of the right answer, per byte")
+    assert lines[2].split()[:4] == ["symbolic", "2", "-3.000", "+2.000"]
+    lines = lines[6:]  # four of likelihoods and an empty one are before the rows of exact match
     assert lines[2].split()[:4] == ["symbolic", "2", "0.000", "+0.500"]
     assert "+1.000 (-0.315 to +1.000)" in lines[2], "of two items that gain alike: 1 - 2 z^2 / (2 + z^2)"
     assert lines[4].startswith("templates over none, all held-out families: +0.500")
