@@ -7,12 +7,14 @@ Shapes: B answers, T positions (position t chooses token t + 1), V vocabulary.
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from models.heads import PolicyWithValue, RewardModel, hidden_states, vocabulary_head
 from models.sampling import Sample, SamplingConfig, sample
@@ -210,9 +212,41 @@ def _at_actions(actions_BT: Tensor, answers: Sequence[Sample]) -> Tensor:
 def score_actions(model: Any, tensors: Mapping[str, Tensor], temperature: float, *, value: Any = None) -> Actions:
     """Read whole dialogues with a model; the temperature of sampling divides the logits here too.
 
-    The model reads where it is, and what it says comes back to where the dialogues are.
+    The model reads where it is, and what it says comes back to where the dialogues are. Dialogues of like length are read
+    together, filled up to a width that depends on their own length alone: the same bits whatever stands beside them.
     """
-    home, head_VD = tensors["ids"].device, vocabulary_head(model)
+    width, home = tensors["actions"].shape[1], tensors["ids"].device
+    groups: defaultdict[int, list[int]] = defaultdict(list)
+    for row, length in enumerate(tensors["mask"].sum(1).tolist()):
+        groups[read_width(length)].append(row)
+    parts = [_scored(model, _filled(tensors, rows, wide), temperature, value) for wide, rows in groups.items()]
+    order = torch.tensor([row for rows in groups.values() for row in rows], device=home).argsort()
+
+    def whole(name: str) -> Tensor:
+        grids = [_to_width(getattr(part, name), width) for part in parts]
+        return torch.cat(grids).to(home)[order]
+
+    return Actions(log_probabilities=whole("log_probabilities"), entropies=whole("entropies"), values=whole("values"))
+
+
+def read_width(length: int) -> int:
+    """The next of 1, 2, 3, 4, 6, 8, 12, 16, 24 …: less than a third of a row is padding, and the widths are few."""
+    power = 1 << (length - 1).bit_length()
+    return power * 3 // 4 if length <= power * 3 // 4 else power
+
+
+def _filled(tensors: Mapping[str, Tensor], rows: Sequence[int], width: int) -> dict[str, Tensor]:
+    """Of some rows: ids and mask at `width`, actions at one less; what is cut off or added is padding."""
+    wide = {"ids": width, "mask": width, "actions": width - 1}
+    return {name: _to_width(tensors[name][rows], each) for name, each in wide.items()}
+
+
+def _to_width(grid_BT: Tensor, width: int) -> Tensor:
+    return functional.pad(grid_BT, (0, width - grid_BT.shape[1]))  # a negative number cuts
+
+
+def _scored(model: Any, tensors: Mapping[str, Tensor], temperature: float, value: Any) -> Actions:
+    head_VD = vocabulary_head(model)
     ids, mask, actions_BT = (tensors[name].to(head_VD.device) for name in ("ids", "mask", "actions"))
     states_BTD = hidden_states(model, ids[:, :-1], mask[:, :-1])
     wanted_BT = actions_BT.bool()
@@ -221,9 +255,9 @@ def score_actions(model: Any, tensors: Mapping[str, Tensor], temperature: float,
     empty_BT = torch.zeros_like(actions_BT)
     values_BT = empty_BT if value is None else value(states_BTD.detach())[..., 0].float() * actions_BT
     return Actions(
-        log_probabilities=empty_BT.masked_scatter(wanted_BT, scores_NV.gather(1, chosen_N[:, None])[:, 0]).to(home),
-        entropies=empty_BT.masked_scatter(wanted_BT, -(scores_NV.exp() * scores_NV).sum(1)).to(home),
-        values=values_BT.to(home),
+        log_probabilities=empty_BT.masked_scatter(wanted_BT, scores_NV.gather(1, chosen_N[:, None])[:, 0]),
+        entropies=empty_BT.masked_scatter(wanted_BT, -(scores_NV.exp() * scores_NV).sum(1)),
+        values=values_BT,
     )
 
 
