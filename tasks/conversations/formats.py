@@ -11,6 +11,7 @@ from tasks.conversations.conversation import BadRow
 from tasks.conversations.fields import (
     SYSTEM_NAMES,
     TURN_LISTS,
+    Fields,
     fields_of,
     first_of,
     has,
@@ -24,6 +25,7 @@ from tasks.conversations.preferences import CHOSEN, REJECTED
 
 LABEL, LABELLED_TEXT = ("label",), ("sentence", "text", "document", "review")
 MOST_OPTIONS = 20
+NSMC_FIELDS, NSMC_LABELS = {"id", "document", "label"}, ("negative", "positive")  # its labels are 0 and 1 (Park 2015)
 INSTRUCTION, PROMPT, COMPLETION = ("instruction",), ("prompt",), ("completion", "response", "answer", "output")
 INPUTS, TARGETS = ("inputs", "inputs_pretokenized", "input"), ("targets", "targets_pretokenized", "target", "output")
 QUESTION, ANSWER, CONTEXT = ("question",), ("answer", "response", "output"), ("context",)
@@ -87,7 +89,7 @@ def _gsm8k(row: Item, file: File) -> Made:
     return asked(text(fields, QUESTION), gsm8k.without_annotations(answer))
 
 
-def _reasoned(row: Item) -> tuple[str, str, str] | None:
+def reasoned(row: Item) -> tuple[str, str, str] | None:
     """(question, answer, rationale): the three cells of FLAN's files, whose line ends are escaped, or fields so named."""
     if isinstance(row, list):
         cells = [cell.replace("\\n", "\n").strip() for cell in row if isinstance(cell, str)]
@@ -98,13 +100,13 @@ def _reasoned(row: Item) -> tuple[str, str, str] | None:
     return text(fields, QUESTION), text(fields, ANSWER), text(fields, RATIONALE)
 
 
-def _fits_reasoned(row: Item) -> bool:
-    return _reasoned(row) is not None
+def fits_reasoned(row: Item) -> bool:
+    return reasoned(row) is not None
 
 
 def _chain_of_thought(row: Item, _: File) -> Made:
     """The rationale comes before the answer, as in FLAN's own templates: "… The answer is 72." """
-    found = _reasoned(row)
+    found = reasoned(row)
     if found is None:
         raise BadRow("not question, answer and rationale")
     question, answer, rationale = found
@@ -151,7 +153,15 @@ def _labelled(row: Item, file: File) -> Made:
     if not said.strip():
         raise BadRow("an empty user turn")
     options = "".join(f"\n- {each}" for each in file.labels) if len(file.labels) <= MOST_OPTIONS else ""
-    return asked(joined(said, f"OPTIONS:{options}" if options else ""), label)
+    if (named := _label_of(fields)) != label:
+        file.notes["labels 0 and 1 of NSMC, learned as negative and positive"] += 1
+    return asked(joined(said, f"OPTIONS:{options}" if options else ""), named)
+
+
+def _label_of(fields: Fields) -> str:
+    """Its word, where the data set is known to have numbers for words: the words are what evaluation asks for."""
+    label = text(fields, LABEL).strip()
+    return NSMC_LABELS[int(label)] if set(fields) == NSMC_FIELDS and label in ("0", "1") else label
 
 
 def labels_in(rows: Sequence[Item]) -> tuple[str, ...]:
@@ -159,7 +169,7 @@ def labels_in(rows: Sequence[Item]) -> tuple[str, ...]:
     found = set()
     for row in rows:
         try:
-            found.add(text(fields_of(row), LABEL).strip())
+            found.add(_label_of(fields_of(row)))
         except BadRow:
             continue  # it is dropped with its reason when its turn comes
     return tuple(sorted(found - {""}))
@@ -181,7 +191,7 @@ FORMATS: tuple[Format, ...] = (
     Format(name="gsm8k", fits=_fits_gsm8k, make=_gsm8k),
     _pair("dolly", INSTRUCTION, CONTEXT, ("response",)),
     _pair("alpaca", INSTRUCTION, ("input",), ("output",)),
-    Format(name="flan-cot", fits=_fits_reasoned, make=_chain_of_thought, named_by_file=True),
+    Format(name="flan-cot", fits=fits_reasoned, make=_chain_of_thought, named_by_file=True),
     _pair("prompt-completion", PROMPT, (), COMPLETION),
     _pair("question-answer", QUESTION, CONTEXT, ANSWER),
     _pair("inputs-targets", INPUTS, (), TARGETS),

@@ -11,9 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tasks.conversations.conversation import BadRow
-from tasks.conversations.fields import fields_of, text
+from tasks.conversations.fields import Fields, fields_of, text
 from tasks.conversations.format import File
 
+# what the authors count as right besides the output: any rhyme, any translation, any way to say no
+OTHER_ANSWERS = ("other_rhymes", "possible_translations", "all_common_concepts", "possible_outputs")
 _SPLITS = ("execute.", "induce.")
 
 
@@ -35,24 +37,35 @@ def examples(row: object, _: File) -> Iterator[tuple[str, Any]]:
 
 def example(row: object, task: str, wordings: Sequence[str]) -> tuple[str, str]:
     """(a wording and the input, the output); the wording depends on the input alone. Without any, the task's name stands."""
-    question, answer = _input_and_output(row)
-    wording = wordings[_chance(task, question) % len(wordings)] if wordings else task.replace("_", " ")
-    return f"{wording}\n\n{question}", answer
+    question, answers = question_and_answers(row)
+    return f"{wording(task, question, wordings)}\n\n{question}", answers[0]
 
 
-def _input_and_output(row: object) -> tuple[str, str]:
-    """Two tasks have no input and output of their own; these are made as the authors' code makes them."""
+def wording(task: str, question: str, wordings: Sequence[str]) -> str:
+    return wordings[_chance(task, question) % len(wordings)] if wordings else task.replace("_", " ")
+
+
+def question_and_answers(row: object) -> tuple[str, tuple[str, ...]]:
+    """The answer to learn first, then all others that are as right.
+
+    Two tasks have no input and output of their own; these are made as the authors' code makes them.
+    """
     fields = fields_of(row)
     if "cause" in fields and "effect" in fields:
         cause, effect = text(fields, ("cause",)), text(fields, ("effect",))
         first, second = (cause, effect) if _chance(cause, effect) % 2 else (effect, cause)
-        return f"Sentence 1: {first} Sentence 2: {second}", cause
+        return f"Sentence 1: {first} Sentence 2: {second}", (cause,)
     if "concept" in fields:
         items = fields.get("items")
         if not isinstance(items, list) or not items:
             raise BadRow("a missing field (items)")
-        return ", ".join(map(str, items)), text(fields, ("concept",))
-    return text(fields, ("input",)), text(fields, ("output",))
+        return ", ".join(map(str, items)), _answers(text(fields, ("concept",)), fields)
+    return text(fields, ("input",)), _answers(text(fields, ("output",)), fields)
+
+
+def _answers(first: str, fields: Fields) -> tuple[str, ...]:
+    others = (each for name in OTHER_ANSWERS if isinstance(each := fields.get(name), list))
+    return tuple(dict.fromkeys([first, *(str(each) for found in others for each in found)]))
 
 
 def task_of(name: str) -> str:

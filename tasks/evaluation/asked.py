@@ -11,13 +11,15 @@ from tasks.evaluation.cells import LIKELIHOOD, Cell
 from tasks.evaluation.choices import chosen, chosen_by_characters
 from tasks.evaluation.completing import Completed, complete
 from tasks.evaluation.completions import Completion
-from tasks.evaluation.fitting import prompt_as_asked
+from tasks.evaluation.fitting import DELIMITER, prompt_as_asked, prompt_ids
 from tasks.evaluation.golds import comparable, is_right
 from tasks.evaluation.likelihood import score_continuations
+from tasks.evaluation.prompts import Prompt
 from tasks.evaluation.repeats import majority
 from tasks.evaluation.replay import RIGHT, UNPARSED, WRONG, Decision, decide
 from tasks.evaluation.replay_rows import SCORES
 from tasks.evaluation.subject import Subject
+from tasks.evaluation.token_likelihood import Split, score_splits
 
 Told = Callable[[int], None]
 Example = dict[str, Any]
@@ -40,10 +42,24 @@ def answered(cell: Cell, subject: Subject, told: Told) -> list[Example]:
 
 def _chosen(cell: Cell, subject: Subject, told: Told) -> list[Example]:
     """The option of the highest likelihood; nothing is written, so nothing can be unparsed."""
-    pairs = [pair for item in cell.items for pair in choices_in(cell, item)]
-    scored = iter(score_continuations(subject.model, subject.tokenizer, pairs))
+    asked = [choices_in(cell, item) for item in cell.items]
+    found = iter(option_nats(subject, [(prompt, option) for prompt, options in asked for option in options]))
     told(len(cell.items))
-    return [_by_likelihood(cell, item, [next(scored).nats for _ in item.options]) for item in cell.items]
+    return [
+        _by_likelihood(cell, item, [next(found) for _ in item.options]) | {"prompt": prompt_as_asked(subject, prompt)}
+        for item, (prompt, _) in zip(cell.items, asked, strict=True)
+    ]
+
+
+def option_nats(subject: Subject, asked: Sequence[tuple[Prompt, str]]) -> list[float]:
+    """ln p of each option after its prompt: in plain text as lm-evaluation-harness has it, or as the assistant's turn."""
+    tokenizer = subject.tokenizer
+    if not subject.talks:
+        pairs = [(prompt.text, DELIMITER + option) for prompt, option in asked]
+        return [each.nats for each in score_continuations(subject.model, tokenizer, pairs)]
+    ids = {prompt: tuple(prompt_ids(subject, prompt)) for prompt in {prompt for prompt, _ in asked}}
+    splits = [Split(context=ids[prompt], continuation=tuple(tokenizer.encode_text(option))) for prompt, option in asked]
+    return [each.nats for each in score_splits(subject.model, splits)]
 
 
 def _by_likelihood(cell: Cell, item: Item, nats: Sequence[float]) -> Example:
@@ -54,9 +70,8 @@ def _by_likelihood(cell: Cell, item: Item, nats: Sequence[float]) -> Example:
         scores["acc_norm"] = float(chosen_by_characters(nats, item.options) in item.right)
     if cell.benchmark.origin == "truthfulqa_mc2":
         scores = {"mc2": share_on(nats, item.right)}
-    (context, _), *_ = choices_in(cell, item)
     return {
-        **_about(cell, item), "prompt": context, "completion": item.options[best], "extracted": item.options[best],
+        **_about(cell, item), "completion": item.options[best], "extracted": item.options[best],
         "gold": item.options[item.right[0]], "verdict": RIGHT if best in item.right else WRONG,
         "reason": "log-likelihoods " + ", ".join(f"{each:.2f}" for each in nats), "scores": scores,
     }  # fmt: skip

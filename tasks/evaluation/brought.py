@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from tasks.conversations import induction
 from tasks.conversations.conversation import BadRow
 from tasks.conversations.fields import fields_of
 from tasks.conversations.opening import Opened, opened
@@ -23,7 +24,7 @@ TRAIN = (
     "dev",
 )  # what such a file's name says: examples are shown of it, and it is asked only for want of others
 SPLITS = ("train", "dev", "valid", "validation", "val", "test")
-COLLECTIONS = ("bbh", "instruction_induction", "natural_instructions")
+COLLECTIONS = ("bbh", "flan_cot", "instruction_induction", "natural_instructions")
 
 
 @dataclass(kw_only=True)
@@ -66,9 +67,10 @@ def _read(file: Opened, path: Path) -> Iterator[tuple[Benchmark, list[Item]]]:
         return
     for format in _formats(rows, where, alone=path.is_file()):
         benchmark = _named(benchmarks()[format.name], file.name)
+        raws = _instructed(file, _raws(format, rows, where)) if format.by_instruction else _raws(format, rows, where)
         items = [
             _item(benchmark, f"{where}, {place}" if place else where, f"{_plain(file.name)}/{number}", raw)
-            for number, (place, raw) in enumerate(_raws(format, rows, where), start=1)
+            for number, (place, raw) in enumerate(raws, start=1)
         ]
         yield benchmark, items
 
@@ -105,7 +107,9 @@ def _formats(rows: Sequence[tuple[str, Any]], where: str, *, alone: bool) -> lis
     if not looked_at:
         place, refusal = rows[0]
         raise ValueError(f"{where}, {place}: {refusal.reason}; mend it, or write one JSON object a line")
-    seen = ", ".join(map(str, fields_of(looked_at[0]))) if isinstance(looked_at[0], dict) else "lines without names"
+    first = looked_at[0]
+    nameless = f"lines of {len(first)} cells and no header" if isinstance(first, list) else "rows without names"
+    seen = ", ".join(map(str, fields_of(first))) if isinstance(first, dict) else nameless
     known = ", ".join(dict.fromkeys(each.name for each in FORMATS))
     raise ValueError(
         f"{where}: no published benchmark has {seen[:200]}; give one of {known} with the fields it came with"
@@ -129,6 +133,15 @@ def _raws(format: Published, rows: Sequence[tuple[str, Any]], where: str) -> Ite
             ) from None
         except (TypeError, ValueError, IndexError, AttributeError) as error:
             raise ValueError(f"{where}, {place}: as a {format.name}: {error}; mend it or take it out") from None
+
+
+def _instructed(file: Opened, raws: Iterator[tuple[str, Raw]]) -> Iterator[tuple[str, Raw]]:
+    """With one of the wordings that people gave the task, in the file beside it, or else with its name."""
+    task = induction.task_of(file.name)
+    wordings = induction.wordings_beside(file.path, task)
+    for place, raw in raws:
+        said = induction.wording(task, raw.slots["text"], wordings)
+        yield place, replace(raw, slots={"instruction": said, **raw.slots})
 
 
 def _says(item: Item) -> bool:

@@ -52,7 +52,7 @@ def identity_of(cell: Cell, subject: Subject) -> dict[str, str]:
         "mode": cell.mode,
         "task": digest_of(cell.benchmark.record()),
         "shots": f"{cell.shots}: {digest_of([each.record() for each in cell.examples])}",
-        "template": f"{cell.template} [{TURNS if subject.talks and cell.mode != LIKELIHOOD else PLAIN}]",
+        "template": f"{cell.template} [{TURNS if subject.talks else PLAIN}]",
         "decoding": _decoding(cell),
         "data": digest_of([each.record() for each in cell.items]),
         "model": subject.digest,

@@ -3,6 +3,7 @@
 from tasks.evaluation.prompts import Prompt
 from tasks.evaluation.subject import Subject
 
+DELIMITER = " "  # between a prompt in plain text and an option, as lm-evaluation-harness has it
 CLOSING_TOKENS = 16  # of an answer that is asked for after a rationale
 
 
@@ -24,3 +25,11 @@ def tokens_needed(subject: Subject, prompt: Prompt, max_tokens: int) -> int:
     """Those of a prompt and the longest answer to it."""
     closing = len(subject.tokenizer.encode_text(prompt.closing)) + CLOSING_TOKENS if prompt.closing else 0
     return len(prompt_ids(subject, prompt)) + max_tokens + closing
+
+
+def tokens_of_choice(subject: Subject, prompt: Prompt, option: str) -> int:
+    """Those of a prompt and an option after it."""
+    tokenizer = subject.tokenizer
+    if subject.talks:
+        return len(prompt_ids(subject, prompt)) + len(tokenizer.encode_text(option))
+    return len(tokenizer.opening_ids) + len(tokenizer.encode_text(prompt.text + DELIMITER + option))

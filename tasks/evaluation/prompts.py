@@ -66,17 +66,16 @@ def prompt_of(item: Item, examples: Sequence[Item], template: str, answer_type: 
     return Prompt(shown=(), question=question, opening=asked_for[0].upper() + asked_for[1:])
 
 
-def choices_of(item: Item, examples: Sequence[Item], template: str, likelihood: str) -> list[tuple[str, str]]:
-    """(context, continuation) of each option, by the conventions of lm-evaluation-harness: a space, then the option.
+def choices_of(item: Item, examples: Sequence[Item], template: str, likelihood: str) -> tuple[Prompt, tuple[str, ...]]:
+    """What is asked, and the answers to it whose likelihoods are compared.
 
     "letters" lists the options in the question, as MMLU does; "texts" does not, as ARC does.
     """
     lists = likelihood == "letters"
     wording = template if lists else template.replace(" {options}", "")
     shown = tuple((filled(wording, each), each.shown if lists else _option(each)) for each in examples)
-    context = Prompt(shown=shown, question=filled(wording, item)).text
-    options = [f"({letter})" for letter in item.letters] if lists else item.options
-    return [(context, f" {option}") for option in options]
+    options = tuple(f"({letter})" for letter in item.letters) if lists else item.options
+    return Prompt(shown=shown, question=filled(wording, item)), options
 
 
 def _option(item: Item) -> str:

@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.conversations.fields import fields_of
+from tasks.conversations.fields import fields_of, first_of, text_or_none
+from tasks.conversations.format import joined
+from tasks.conversations.formats import NSMC_LABELS, fits_reasoned, reasoned
 from tasks.conversations.gsm8k import MARK, without_annotations
+from tasks.conversations.induction import question_and_answers
 from tasks.evaluation.golds import yes_no_gold
 
 Row = Any
 YNAT = ("IT과학", "경제", "사회", "생활문화", "세계", "스포츠", "정치")
 NLI = ("entailment", "neutral", "contradiction")
-NSMC = ("negative", "positive")
 _LETTERED = re.compile(r"\(?([A-Z])\)[\s:.]*(.*)", re.DOTALL)
 _BBH_OPTION = re.compile(r"^\(([A-Z])\) (.*)$", re.MULTILINE)
 
@@ -39,6 +41,7 @@ class Published:
     name: str
     fits: Callable[[Row], bool]
     items: Callable[[Row], Iterator[tuple[str, Raw]]]
+    by_instruction: bool = False  # what to do is said in a file beside it
 
 
 def _has(*names: str) -> Callable[[Row], bool]:
@@ -199,8 +202,31 @@ def _labelled(names: Mapping[str, str], label: str, labels: Sequence[str]) -> Ca
 
 def _induction(row: Row) -> Iterator[tuple[str, Raw]]:
     for number, each in _examples(row):
-        answer = each["output"]
-        yield f"example {number}", Raw(slots={"text": str(each["input"])}, answer=answer)
+        question, answers = question_and_answers(each)
+        yield f"example {number}", Raw(slots={"text": question}, answer=list(answers))
+
+
+def _flan_cot(row: Row) -> Iterator[tuple[str, Raw]]:
+    found = reasoned(row)
+    if found is None:
+        raise ValueError("expected a question, an answer and a rationale")
+    question, answer, rationale = found
+    yield "", Raw(slots={"text": question}, answer=answer, rationale=" ".join(rationale.split()))
+
+
+def _is_instruction(row: Row) -> bool:
+    return _has("instruction")(row) and any(_has(name)(row) for name in _ANSWER)
+
+
+def _instruction(row: Mapping[str, Any]) -> Raw:
+    answer = first_of(row, _ANSWER)
+    if not str(answer or "").strip():
+        raise ValueError("its answer is empty")
+    return Raw(slots={"text": joined(str(row["instruction"]), text_or_none(row, _CONTEXT))}, answer=answer)
+
+
+def _is_induction(row: Row) -> bool:
+    return any(_has_examples(*names)(row) for names in (("input", "output"), ("cause", "effect"), ("concept", "items")))
 
 
 def _natural_instructions(row: Row) -> Iterator[tuple[str, Raw]]:
@@ -219,6 +245,7 @@ def _is_mmlu_line(row: Row) -> bool:
     return isinstance(row, list) and len(row) == 6 and str(row[-1]).strip() in ("A", "B", "C", "D")
 
 
+_ANSWER, _CONTEXT = ("response", "output"), ("context", "input")  # of Dolly and of Alpaca
 _PAIR = {"premise": "text", "hypothesis": "hypothesis"}
 _MULTIARITH = _has("squestion", "lsolutions"), _has("question", "final_ans")
 FORMATS: tuple[Published, ...] = (
@@ -234,15 +261,19 @@ FORMATS: tuple[Published, ...] = (
     Published(name="strategyqa", fits=_has("question", "answer", "facts"), items=_one(_strategyqa)),
     Published(name="strategyqa", fits=_has_examples("input", "target_scores"), items=_bigbench),
     Published(name="bbh", fits=_has_examples("input", "target"), items=_bbh),
-    Published(name="nsmc", fits=_has("document", "label"), items=_one(_labelled({"document": "text"}, "label", NSMC))),
+    Published(
+        name="nsmc", fits=_has("document", "label"), items=_one(_labelled({"document": "text"}, "label", NSMC_LABELS))
+    ),
     Published(
         name="klue_ynat", fits=_has("guid", "title", "label"), items=_one(_labelled({"title": "text"}, "label", YNAT))
     ),
     Published(
         name="klue_nli", fits=_has("guid", "premise", "hypothesis"), items=_one(_labelled(_PAIR, "gold_label", NLI))
     ),
+    Published(name="flan_cot", fits=fits_reasoned, items=_flan_cot),
+    Published(name="instructions", fits=_is_instruction, items=_one(_instruction)),
     Published(name="natural_instructions", fits=_has("definition", "instances"), items=_natural_instructions),
-    Published(name="instruction_induction", fits=_has_examples("input", "output"), items=_induction),
+    Published(name="instruction_induction", fits=_is_induction, items=_induction, by_instruction=True),
 )
 # what the first line of a table may name
 COLUMNS = frozenset({

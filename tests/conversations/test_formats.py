@@ -86,8 +86,15 @@ WRITTEN: dict[str, tuple[str, str, Any, list[list[tuple[str, str]]]]] = {
         [[("u", "Is it?"), ("a", "It is said so.\nThe answer is yes.")]],
     ),
     "labelled": (
-        "labelled", "ratings.txt", TSV,
+        "labelled", "reviews.txt", TSV.replace("document", "review"),
         [[("u", "good film\n\nOPTIONS:\n- 0\n- 1"), ("a", "1")], [("u", 'she said "no"\n\nOPTIONS:\n- 0\n- 1'), ("a", "0")]],
+    ),
+    "labels of NSMC are its words": (
+        "labelled", "ratings.txt", TSV,
+        [
+            [("u", "good film\n\nOPTIONS:\n- negative\n- positive"), ("a", "positive")],
+            [("u", 'she said "no"\n\nOPTIONS:\n- negative\n- positive'), ("a", "negative")],
+        ],
     ),
     "hh-rlhf": (
         "hh-rlhf", "h.jsonl",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from models.catalogue import save_model
 from models.llama import LlamaShape
@@ -14,6 +15,7 @@ from models.tokenizers.chat import ChatTokenizer
 from tasks.evaluation import documents
 from tasks.evaluation.asked import answered, judged, share_on
 from tasks.evaluation.benchmark import Benchmark, Item, benchmarks
+from tasks.evaluation.brought import brought
 from tasks.evaluation.cells import Cell, identity_of, rows_of
 from tasks.evaluation.completing import Completed
 from tasks.evaluation.intervals import range_interval
@@ -134,6 +136,30 @@ def test_a_folder_from_anywhere_is_asked_in_the_turns_of_its_template_and_a_base
     assert all(prompt.startswith("<|user|>") and prompt.endswith("<|assistant|>") for prompt in prompts)
     assert all(each["prompt"].endswith("?\nA:") for each in answered(cell(), base, lambda _: None))
     assert identity_of(cell(), talking)["template"] != identity_of(cell(), base)["template"]
+
+
+def test_the_options_of_a_model_that_talks_are_scored_as_its_own_turn(saved: Saved, reviews: Path) -> None:
+    """The sum of ln p over the option's tokens after the opened turn, computed from one pass over all of them."""
+    talking = saved()
+    ((found,),) = [each.test[:1] for each in brought([reviews])]
+    scored = cell(
+        benchmark=benchmarks()["nsmc"], items=(found,), examples=(), template="{text}?", mode="likelihood"
+    )  # fmt: skip
+    tokenizer = talking.tokenizer
+    nats = []
+    for option in found.options:
+        before = tokenizer.encode_prompt([{"role": "user", "content": "fine?"}])
+        ids = torch.tensor([*before, *tokenizer.encode_text(option)])
+        with torch.no_grad():
+            predicted = talking.model(ids[None]).logits[0].log_softmax(-1)
+        nats.append(float(predicted[range(len(before) - 1, len(ids) - 1), ids[len(before) :]].sum()))
+    (example,) = answered(scored, talking, lambda _: None)
+    assert example["prompt"] == "<|user|>fine?<|end|><|assistant|>"
+    assert example["reason"] == f"log-likelihoods {nats[0]:.2f}, {nats[1]:.2f}"
+    (plain,) = answered(scored, replace(talking, talks=False), lambda _: None)
+    assert plain["prompt"] == "Q: fine?\nA:"
+    assert plain["reason"] != example["reason"]
+    assert identity_of(scored, talking)["template"] != identity_of(scored, replace(talking, talks=False))["template"]
 
 
 COMMONSENSE = benchmarks()["commonsense_choice"]

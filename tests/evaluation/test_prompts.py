@@ -67,6 +67,8 @@ def test_options_are_listed_with_their_letters() -> None:
 
 def test_texts_of_options_are_scored_unlisted_and_letters_after_a_list() -> None:
     bare = "Q: Which colour has grass?\nA: green\n\nQ: Which colour has the sky?\nA:"
-    assert choices_of(SKY, (GRASS,), "{text} {options}", "texts") == [(bare, " red"), (bare, " blue")]
+    prompt, options = choices_of(SKY, (GRASS,), "{text} {options}", "texts")
+    assert (prompt.text, options) == (bare, ("red", "blue"))
     listed = "Q: Which colour has the sky? Answer Choices: (A) red (B) blue\nA:"
-    assert choices_of(SKY, (), "{text} {options}", "letters") == [(listed, " (A)"), (listed, " (B)")]
+    prompt, options = choices_of(SKY, (), "{text} {options}", "letters")
+    assert (prompt.text, options) == (listed, ("(A)", "(B)"))

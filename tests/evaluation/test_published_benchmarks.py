@@ -111,6 +111,31 @@ ROWS: list[tuple[str, Any, str, str, tuple[str, ...], tuple[int, ...]]] = [
         (),
         (),
     ),
+    (
+        "instruction_induction/rows",
+        {"examples": {"1": {"concept": "are green.", "items": ["grass", "a frog"], "all_common_concepts": ["grow."]}}},
+        "grass, a frog",
+        "are green.",
+        (),
+        (),
+    ),
+    (
+        "flan_cot/rows",
+        {"question": "Is it?", "answer": "yes", "rationale": "It\nis."},
+        "Is it?",
+        "yes",
+        (),
+        (),
+    ),
+    (
+        "instructions",
+        {"instruction": "Sum up.", "context": "A long text.", "response": "A text.", "category": "summarization"},
+        "Sum up.\n\nA long text.",
+        "A text.",
+        (),
+        (),
+    ),
+    ("instructions", {"instruction": "Say hi.", "input": "", "output": "Hi."}, "Say hi.", "Hi.", (), ()),
 ]
 
 
@@ -161,6 +186,8 @@ def test_a_table_of_nsmc_is_read_and_reviews_without_a_word_are_counted(tmp_path
     [
         ([], "there is no question in it"),
         ([{"prompt": "x"}], "no published benchmark has prompt"),
+        ([["x", "y"]], "no published benchmark has lines of 2 cells and no header"),
+        ([{"instruction": "Do it.", "output": " "}], "line 1: as a instructions: its answer is empty"),
         (
             [
                 {"question": "x?", "choices": ["p", "q"], "answer": 1},
@@ -204,6 +231,51 @@ def test_items_of_files_with_one_name_have_ids_of_their_own(tmp_path: Path) -> N
         written(tmp_path / part, {"document": part, "label": 1}, {"document": "x", "label": 0})
     (found,) = brought([tmp_path, tmp_path])
     assert len({item.id for item in found.test}) == len(found.test) == 4
+
+
+@pytest.mark.parametrize(
+    ("example", "golds"),
+    [
+        ({"input": "compete", "output": "neat", "other_rhymes": ["eat", "neat"]}, ("neat", "eat")),
+        ({"input": "place", "output": "Platz", "possible_translations": ["Ort"]}, ("Platz", "Ort")),
+        ({"input": "x", "output": "not the same", "possible_outputs": ["no"]}, ("not the same", "no")),
+        ({"cause": "It rained.", "effect": "It is wet."}, ("It rained.",)),
+    ],
+)
+def test_all_answers_that_the_authors_of_instruction_induction_count_as_right_are_right(
+    tmp_path: Path, example: object, golds: tuple[str, ...]
+) -> None:
+    (found,) = brought([written(tmp_path, {"examples": {"1": example}})])
+    assert found.test[0].golds == golds
+
+
+def test_a_task_of_instruction_induction_is_asked_in_a_wording_from_the_file_beside_it(tmp_path: Path) -> None:
+    path = written(tmp_path, {"examples": {"1": {"input": "a", "output": "b"}}}, name="execute.first_letter.json")
+    (named,) = brought([path])
+    assert named.test[0].slots["instruction"] == "first letter"
+    written(tmp_path, {"annotations": [" Name the first letter. "]}, name="annotations.first_letter.json")
+    (worded,) = brought([path])
+    assert filled(worded.benchmark.templates[0], worded.test[0]) == "Name the first letter.\n\na"
+
+
+def test_a_line_of_flan_cot_has_no_header_and_its_rationale_is_an_example_s(tmp_path: Path) -> None:
+    path = tmp_path / "creak_train.tsv"
+    path.write_text("Is it so?\\n(A) yes\tyes\tIt is.\n", encoding="utf-8")
+    (found,) = brought([path])
+    (item,) = found.train
+    assert (found.benchmark.name, item.slots["text"]) == ("flan_cot/creak_train", "Is it so?\n(A) yes")
+    assert (item.shown, item.rationale) == ("yes", "It is.")
+
+
+PUBLIC = [("dolly", 1, 2996), ("flan_cot", 7, 33_443), ("instruction-induction", 24, 8514), ("nsmc", 1, 49_997)]
+
+
+@pytest.mark.parametrize(("folder", "benchmarks", "questions"), PUBLIC)
+def test_every_row_of_a_public_folder_that_can_be_learned_can_be_asked(
+    folder: str, benchmarks: int, questions: int, test_data: Path
+) -> None:
+    found = brought([test_data / folder])
+    assert (len(found), sum(len(each.train) + len(each.test) for each in found)) == (benchmarks, questions)
 
 
 def test_every_row_of_gsm8k_is_a_question_with_a_number(test_data: Path) -> None:
