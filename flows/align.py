@@ -43,12 +43,14 @@ def align(recipe: str, key: str) -> Outcome:
     given = inputs(session)
     require_promoted(session, "instruct", given["base"]["digest"])
     require_promoted(session, "reward", given["reward"]["digest"])
+    section = session.recipe.section("align")
     arguments = {
         "reference": given["base"]["path"],
         "instructions": given["instructions"]["path"],
         "tokens": measured_with(session)["tokens"]["path"],
         "max_answer_tokens": answer_tokens(session),
-        "temperature": float((session.recipe.section("align").get("rollouts") or {}).get("temperature", 1.0)),
+        "temperature": float((section.get("rollouts") or {}).get("temperature", 1.0)),
+        "families": list(section.get("families") or ()),
         "seed": session.recipe.seed,
     }
     return train_and_judge(session, WHAT, given, measured_with(session), arguments)

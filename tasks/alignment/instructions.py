@@ -253,3 +253,16 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 def read_items(path: Path) -> list[InstructionItem]:
     lines = read_lines(path)
     return [InstructionItem(**{**line, "options": tuple(line.get("options", ()))}) for line in lines]
+
+
+def read_asked(path: Path, families: Sequence[str]) -> list[InstructionItem]:
+    """The items of `families`, () for all; ValueError where there are none of one of them."""
+    items = read_items(path)
+    known = sorted({item.family for item in items})
+    for family in families:
+        if family not in known:
+            raise ValueError(
+                f"align.families: {path.name} has no items of the family {family}; name some of {', '.join(known)}, or [] "
+                "for all"
+            )
+    return [item for item in items if not families or item.family in families]

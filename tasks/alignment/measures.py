@@ -16,7 +16,7 @@ from models.sampling import Sample, SamplingConfig, sample
 from models.tokenizers.chat import ChatTokenizer
 from tasks.alignment import annotator
 from tasks.alignment.drawing import InstructionItem
-from tasks.alignment.instructions import read_items
+from tasks.alignment.instructions import read_asked
 from tasks.alignment.preferences import Pair, read_pairs, read_preferences_index
 from tasks.alignment.reward import answered, score_rows
 from tasks.alignment.rollouts import action_tensors, score_actions
@@ -75,14 +75,16 @@ def measure_aligned(
     max_answer_tokens: int,
     temperature: float,
     seed: int,
+    families: Sequence[str] = (),
 ) -> Figures:
     """The rule annotator's score of sampled answers to held-out questions, policy against reference under the same
     random numbers; the KL between them on the policy's answers; exact match of the greedy answers of both, which the
-    score of sampled ones can hide a loss of; bits per byte of both on plain text. Intervals are over questions.
+    score of sampled ones can hide a loss of; bits per byte of both on plain text. Intervals are over questions, those
+    of `families` alone if some are named.
     """
     config = SamplingConfig(max_tokens=max_answer_tokens, temperature=temperature)
     models = {name: load_model(Path(path)) for name, path in (("policy", policy), ("reference", reference))}
-    questions = _fitting(read_items(Path(instructions) / "valid.jsonl"), *models["reference"])
+    questions = _fitting(read_asked(Path(instructions) / "valid.jsonl", families), *models["reference"])
     items = [item for item in questions for _ in range(ANSWERS_PER_QUESTION)]
     answers = {name: _sampled(*models[name], items, config, seed) for name in models}
     tokenizer = models["policy"][1]
@@ -97,6 +99,7 @@ def measure_aligned(
         "annotator": annotator.NAME,
         "rule": annotator.rule_digest(),
         "temperature": temperature,
+        "families": list(families),
         "items": len(questions),
         "answers_per_item": ANSWERS_PER_QUESTION,
         "score": {name: scores_interval(values).record() for name, values in scores.items()},

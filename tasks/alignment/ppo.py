@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from models.catalogue import load_model, load_weights, save_model
 from models.heads import PolicyWithValue, load_reward_model
 from models.tokenizers.chat import ChatTokenizer
-from tasks.alignment.instructions import read_items
+from tasks.alignment.instructions import read_asked
 from tasks.alignment.preflight import rollout_checks
 from tasks.alignment.rollouts import Models, RolloutBatches, RolloutConfig, score_actions
 from tasks.training.batches import Batch
@@ -31,10 +31,15 @@ SAMPLED_ITEMS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class PPOConfig:
-    """`iterations` rollouts, each used for `rollouts.minibatches` steps; `checkpoint_iterations` between checkpoints."""
+    """`iterations` rollouts, each used for `rollouts.minibatches` steps; `checkpoint_iterations` between checkpoints.
+
+    `families` are those whose questions are asked, () for all that were trained on: where a reward model cannot tell a right
+    answer from a wrong one there is nothing to climb.
+    """
 
     iterations: int
     optimizer: OptimizerConfig
+    families: tuple[str, ...] = ()
     rollouts: RolloutConfig = field(default_factory=RolloutConfig)
     schedule: Schedule = field(default_factory=lambda: Schedule(decay_share=1.0))
     clip: float = 0.2
@@ -71,7 +76,7 @@ def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
     for each in (models.reference, models.reward):  # the policy is placed where it is trained
         place(each, of_record(Runtime, record.runtime))
     context = int(model.config.max_position_embeddings)
-    asked = _prompts(record, tokenizer, context - config.rollouts.max_answer_tokens)
+    asked = _prompts(record, config, tokenizer, context)
     prompts = [ids for _, ids in asked]
     return run_training(
         record,
@@ -101,9 +106,10 @@ def without_dropout(model: Any) -> Any:
     return model
 
 
-def _prompts(record: Job, tokenizer: ChatTokenizer, longest: int) -> list[tuple[str, list[int]]]:
+def _prompts(record: Job, config: PPOConfig, tokenizer: ChatTokenizer, context: int) -> list[tuple[str, list[int]]]:
     """What the items ask, as text and as the policy reads it."""
-    texts = [item.prompt for item in read_items(record.input("instructions") / "train.jsonl")]
+    longest = context - config.rollouts.max_answer_tokens
+    texts = [item.prompt for item in read_asked(record.input("instructions") / "train.jsonl", config.families)]
     found = [(text, tokenizer.encode_prompt([{"role": "user", "content": text}])) for text in texts]
     fitting = [(text, ids) for text, ids in found if len(ids) <= longest]
     if not fitting:
@@ -114,7 +120,7 @@ def _prompts(record: Job, tokenizer: ChatTokenizer, longest: int) -> list[tuple[
 
 
 def _writer(record: Job, model: Any, tokenizer: ChatTokenizer, config: PPOConfig) -> SampleWriter:
-    items = read_items(record.input("instructions") / "valid.jsonl")[:SAMPLED_ITEMS]
+    items = read_asked(record.input("instructions") / "valid.jsonl", config.families)[:SAMPLED_ITEMS]
     prompts = {item.prompt: tokenizer.encode_prompt([{"role": "user", "content": item.prompt}]) for item in items}
     most = config.rollouts.max_answer_tokens
     return SampleWriter(Path(record.folder), model, tokenizer, prompts, max_tokens=most, seed=record.seed)

@@ -185,6 +185,16 @@ def test_what_greedy_answers_lose_is_seen_beside_the_score_of_sampled_ones(
     assert judge("align", found, gates).reason.startswith("exact match, greedy, over the reference: -")
 
 
+def test_only_the_named_families_are_judged(
+    base: Path, half_taught: Path, instructions: Path, tokens: Path, tmp_path: Path, make_item: Any, write_rows: Any
+) -> None:
+    echo = read_items(instructions / "valid.jsonl")
+    write_rows(tmp_path / "valid.jsonl", [*echo, *(make_item(f"shout {each}", each, task="shout") for each in "ab")])
+    alone = aligned(half_taught, base, instructions, tokens)
+    assert aligned(half_taught, base, tmp_path, tokens, families=["echo"]) == {**alone, "families": ["echo"]}
+    assert aligned(half_taught, base, tmp_path, tokens)["items"] == 6
+
+
 def test_the_same_seed_gives_the_same_figures_and_another_seed_others(
     half_taught: Path, base: Path, instructions: Path, tokens: Path
 ) -> None:

@@ -15,6 +15,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from models.heads import PolicyWithValue
 from tasks.alignment import reward
+from tasks.alignment.instructions import read_items
 from tasks.alignment.ppo import ClippedPolicy, PPOConfig, run, surrogate, value_loss, without_dropout
 from tasks.alignment.preferences import Pair
 from tasks.alignment.reward import RewardConfig
@@ -252,3 +253,40 @@ def test_prompts_that_leave_no_room_for_an_answer_are_refused(
     long = dataclasses.replace(stage(1), rollouts=dataclasses.replace(stage(1).rollouts, max_answer_tokens=60))
     with pytest.raises(ValueError, match="all have more than 4 tokens; lower max_answer_tokens"):
         run(job_in("ppo", long, **inputs), [])
+
+
+def test_only_the_named_families_are_asked(
+    half_taught: Path,
+    likes_h: Path,
+    instructions: Path,
+    tmp_path: Path,
+    make_item: Any,
+    write_rows: Any,
+    job_in: Callable[..., dict[str, Any]],
+) -> None:
+    """With two families and one of them named it is the training on that one alone, to the last bit."""
+    both = tmp_path / "both"
+    for name in ("train", "valid"):
+        others = [make_item(f"shout {letter}", letter.upper(), task="shout") for letter in "abcd"]
+        write_rows(both / f"{name}.jsonl", [*others, *read_items(instructions / f"{name}.jsonl")])
+    inputs = {"base": half_taught, "reward": likes_h}
+    alone = run(job_in("ppo-alone", stage(1), instructions=instructions, **inputs), [])["artifact"]["digest"]
+    found = {
+        families: run(
+            job_in(
+                "ppo-" + "".join(families),
+                dataclasses.replace(stage(1), families=families),
+                instructions=both,
+                **inputs,
+            ),
+            [],
+        )["artifact"]["digest"]
+        for families in (("echo",), ())
+    }
+    assert found[("echo",)] == alone
+    assert found[()] != alone
+    unknown = dataclasses.replace(stage(1), families=("whisper",))
+    with pytest.raises(
+        ValueError, match=r"has no items of the family whisper; name some of echo, shout, or \[\] for all"
+    ):
+        run(job_in("ppo-unknown", unknown, instructions=both, **inputs), [])

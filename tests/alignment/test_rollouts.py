@@ -18,6 +18,7 @@ from tasks.alignment.rollouts import (
     action_tensors,
     explained_variance,
     last_action,
+    read_width,
     score_actions,
 )
 from tasks.training.batches import Batch
@@ -104,6 +105,34 @@ def test_scores_are_those_of_the_whole_logits(temperature: float, small_model: C
             assert float(found.entropies[row, place]) == pytest.approx(float(entropy), abs=1e-5)
     outside = tensors["actions"] == 0
     assert float(found.log_probabilities[outside].abs().sum()) == float(found.entropies[outside].abs().sum()) == 0
+
+
+def test_a_row_is_read_at_a_width_of_its_own() -> None:
+    assert [read_width(length) for length in (1, 2, 3, 5, 6, 7, 9, 13, 48, 49, 65)] == [
+        1,
+        2,
+        3,
+        6,
+        6,
+        8,
+        12,
+        16,
+        48,
+        64,
+        96,
+    ]
+
+
+def test_short_dialogues_are_not_read_at_the_width_of_a_long_one(small_model: Callable[..., Any]) -> None:
+    model = small_model(3)
+    prompts = [[5] * 40, [5, 6], [7]]
+    rows = [[*prompt, 80] for prompt in prompts]
+    read: list[tuple[int, int]] = []
+    model.base_model.register_forward_pre_hook(
+        lambda _module, _given, named: read.append(tuple(named["input_ids"].shape)), with_kwargs=True
+    )
+    score_actions(model, action_tensors(prompts, rows, 1), 1.0)
+    assert sorted(read) == [(1, 1), (1, 2), (1, 47)], "41 -> 48, 3 -> 3, 2 -> 2 tokens; the last of them is not read"
 
 
 def test_the_value_does_not_train_the_trunk(small_model: Callable[..., Any]) -> None:
