@@ -28,7 +28,7 @@ IDS = torch.arange(40).view(2, 20) * 11 % 261
 
 @torch.no_grad()
 def logits(model: Any) -> torch.Tensor:
-    found: torch.Tensor = model.eval()(input_ids=IDS).logits
+    found: torch.Tensor = model.eval()(input_ids=IDS.to(model.device)).logits
     return found
 
 
@@ -82,7 +82,8 @@ def test_peft_puts_the_adapter_back_on_the_base_and_transformers_loads_it_merged
     assert float((published - logits(untuned)).abs().max()) > 0.1
     adapted = PeftModelForCausalLM.from_pretrained(untuned, folder / ADAPTER_FOLDER)
     torch.testing.assert_close(logits(adapted), published, rtol=0, atol=1e-5)
-    assert torch.equal(logits(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)), published)
+    as_any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(untuned.device)
+    assert torch.equal(logits(as_any), published)
 
 
 @pytest.mark.parametrize("packed", [False, True])
