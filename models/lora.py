@@ -12,6 +12,7 @@ LINEAR_LAYERS = (
     "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
     "c_attn", "c_proj", "c_fc",
 )  # fmt: skip
+TOKEN_ROWS = "trainable_tokens_delta"  # in a parameter's name: embeddings of single tokens, trained beside the adapters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,7 @@ class LoraShape:
     alpha: int = 16
     dropout: float = 0.0
     targets: tuple[str, ...] = ()
+    special_tokens: bool = True
 
     def __post_init__(self) -> None:
         if min(self.rank, self.alpha) < 1:

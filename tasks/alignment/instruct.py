@@ -52,13 +52,13 @@ def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
     record = of_record(Job, job)
     config = of_record(InstructConfig, record.config)
     model, tokenizer = load_model(record.input("base"))
-    adapters = _adapters(model, config.lora, record.seed)
     context = int(model.config.max_position_embeddings)
     items = read_items(record.input("instructions") / "train.jsonl")
     writer = _writer(record, model, tokenizer, config)
     conversations, refused = sayable(_conversations(record), tokenizer)
     mixture = mixed(items, conversations, tokenizer, context, config.conversations_share, record.seed)
     dialogues = mixture.dialogues
+    adapters = _adapters(model, config.lora, record.seed, _special_tokens(dialogues, tokenizer))
 
     def save(folder: Path) -> None:
         if adapters is not None:
@@ -81,13 +81,20 @@ def run(job: Mapping[str, Any], hooks: Sequence[Hook]) -> dict[str, Any]:
     return {**outcome, **mixture.counts, "refused_conversations": refused, "context": context}
 
 
-def _adapters(model: Any, shape: LoraShape | None, seed: int) -> Any:
+def _special_tokens(dialogues: Sequence[Dialogue], tokenizer: ChatTokenizer) -> list[int]:
+    """Those that stand in the dialogues: where turns begin and end."""
+    return sorted({number for dialogue in dialogues for number in dialogue.ids} & tokenizer.special_ids)
+
+
+def _adapters(model: Any, shape: LoraShape | None, seed: int, special_tokens: Sequence[int]) -> Any:
     """A machine that tunes whole models need not have peft."""
     if shape is None:
         return None
     from models.adapters import Adapters
 
-    return Adapters(model, shape, seed=step_seed(seed, -1))
+    return Adapters(
+        model, shape, seed=step_seed(seed, -1), token_ids=special_tokens if shape.special_tokens else ()
+    )
 
 
 def _conversations(record: Job) -> list[Kept]:

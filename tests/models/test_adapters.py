@@ -1,6 +1,7 @@
 """LoRA in decoders of every architecture: it begins as nothing, merges into what it was, and peft reads what is saved."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from models.adapters import CONFIG_FILE, WEIGHTS_FILE, Adapters
 from models.catalogue import ARCHITECTURES
-from models.lora import LINEAR_LAYERS, LoraShape, linear_layers
+from models.heads import hidden_states, vocabulary_head
+from models.lora import LINEAR_LAYERS, TOKEN_ROWS, LoraShape, linear_layers
+from tasks.training.optimizers import hidden_matrices
 from tests.decoders import one_thread
 
 __all__ = ["one_thread"]
@@ -23,24 +26,26 @@ WIDE = {
     "num_key_value_heads": 1, "max_position_embeddings": 32,
 }  # fmt: skip
 IDS = torch.arange(24).view(2, 12) * 7 % 50
+TOKENS = (2, 9, 30)  # of IDS one
 KINDS = pytest.mark.parametrize("kind", sorted(ARCHITECTURES))
 
 
-def decoder(kind: str) -> Any:
+def decoder(kind: str, *, tied: bool = False) -> Any:
     torch.manual_seed(5)
+    sizes = {**SIZES, "tie_word_embeddings": tied}
     if kind == "gpt2":
-        return GPT2LMHeadModel(GPT2Config(**SIZES, n_embd=16, n_layer=2, n_head=2, n_positions=32)).eval()
+        return GPT2LMHeadModel(GPT2Config(**sizes, n_embd=16, n_layer=2, n_head=2, n_positions=32)).eval()
     if kind == "qwen2":
-        return Qwen2ForCausalLM(Qwen2Config(**SIZES, **WIDE)).eval()
-    return LlamaForCausalLM(LlamaConfig(**SIZES, **WIDE)).eval()
+        return Qwen2ForCausalLM(Qwen2Config(**sizes, **WIDE)).eval()
+    return LlamaForCausalLM(LlamaConfig(**sizes, **WIDE)).eval()
 
 
-def taught(model: Any, shape: LoraShape) -> Adapters:
+def taught(model: Any, shape: LoraShape, token_ids: Sequence[int] = ()) -> Adapters:
     """Adapters as after a training: those that begin at 0 are no longer there."""
-    adapters = Adapters(model, shape, seed=1)
+    adapters = Adapters(model, shape, seed=1, token_ids=token_ids)
     with torch.no_grad():
         for name, tensor in model.named_parameters():
-            if "lora_B" in name:
+            if "lora_B" in name or TOKEN_ROWS in name:
                 tensor.normal_(std=0.2)
     return adapters
 
@@ -100,6 +105,30 @@ def test_peft_loads_what_was_saved(kind: str, tmp_path: Path) -> None:
     taught(model, LoraShape(rank=3, dropout=0.1)).save(tmp_path)
     loaded = PeftModelForCausalLM.from_pretrained(decoder(kind), tmp_path).eval()
     assert torch.equal(logits(loaded), logits(model.eval()))
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@KINDS
+def test_tokens_get_rows_of_their_own_in_the_embedding_and_in_the_head(kind: str, tied: bool, tmp_path: Path) -> None:
+    """One row each where the head is the embedding, else two; loss and logits see them, peft loads them, a merge keeps them."""
+    model, base = decoder(kind, tied=tied), decoder(kind, tied=tied)
+    adapters = taught(model, LoraShape(rank=3), TOKENS)
+    rows = {name: tensor for name, tensor in model.named_parameters() if TOKEN_ROWS in name}
+    assert [tuple(each.shape) for each in rows.values()] == [(3, 16)] * (1 if tied else 2)
+    assert not set(rows) & set(hidden_matrices(model)), "rows of an embedding are none of Muon's"
+    apart = logits(model)
+    torch.testing.assert_close(hidden_states(model, IDS) @ vocabulary_head(model).T, apart)
+    adapters.save(tmp_path)
+    loaded = PeftModelForCausalLM.from_pretrained(decoder(kind, tied=tied), tmp_path).eval()
+    assert torch.equal(logits(loaded), apart)
+    adapters.merge(IDS)
+    torch.testing.assert_close(logits(model), apart, rtol=0, atol=1e-4)
+    assert (model.get_input_embeddings().weight is model.get_output_embeddings().weight) == tied
+    others = [number for number in range(50) if number not in TOKENS]
+    for table, row in zip(("get_input_embeddings", "get_output_embeddings"), list(rows.values()) * 2, strict=False):
+        merged, before = getattr(model, table)().weight, getattr(base, table)().weight
+        assert torch.equal(merged[list(TOKENS)], row)
+        assert torch.equal(merged[others], before[others])
 
 
 def test_the_same_adapters_are_the_same_bytes_and_name_no_place(tmp_path: Path) -> None:
