@@ -1,5 +1,6 @@
 """Low-rank adapters (LoRA, Hu et al. 2021): what a recipe says of them. models/adapters.py makes them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,19 +21,25 @@ class LoraShape:
     """What an adapter adds to its layer is scaled by `alpha / rank`; `dropout` is of the adapter's input.
 
     `targets` are names of linear layers, q_proj for the one of every decoder layer; without any, all of them.
+    `special_tokens`: the embeddings of those that the dialogues contain are trained too. A base has never seen the marks
+    that turns begin and end with, and adapters alone cannot teach it to write one.
+    Adapters learn with `learning_rate_factor` times the learning rate that the recipe has for the whole model.
     """
 
-    rank: int = 8
-    alpha: int = 16
+    rank: int = 32
+    alpha: int = 32
     dropout: float = 0.0
     targets: tuple[str, ...] = ()
     special_tokens: bool = True
+    learning_rate_factor: float = 3.0
 
     def __post_init__(self) -> None:
         if min(self.rank, self.alpha) < 1:
             raise ValueError("lora: rank and alpha must be at least 1")
         if not 0 <= self.dropout < 1:
             raise ValueError("lora: dropout lies in [0, 1)")
+        if not 0 < self.learning_rate_factor < math.inf:
+            raise ValueError("lora: learning_rate_factor must be above 0; 1 leaves the learning rate as it is")
         for target in self.targets:
             if target not in LINEAR_LAYERS:
                 raise ValueError(f"lora: no decoder has a linear layer {target}; there are {', '.join(LINEAR_LAYERS)}")
@@ -45,8 +52,13 @@ def linear_layers(model: Any) -> list[str]:
 
 
 def chosen_layers(model: Any, targets: Sequence[str]) -> list[str]:
-    """The layers that get adapters; ValueError for a name that this model does not have."""
+    """The layers that get adapters; ValueError for a name that this model does not have, and for a model that is no decoder."""
     known = linear_layers(model)
+    if not set(known) <= set(LINEAR_LAYERS):
+        raise ValueError(
+            f"lora: adapters are for decoders, in the layers {', '.join(LINEAR_LAYERS)}; "
+            f"a {model.config.model_type} has {', '.join(known)}: tune the whole model"
+        )
     for target in targets:
         if target not in known:
             raise ValueError(f"lora.targets: this model has no linear layer {target}; it has {', '.join(known)}")

@@ -23,7 +23,7 @@ from tasks.training.optimizers import OptimizerConfig
 TRAINING = TrainingConfig(
     steps=40, batch_sequences=8, optimizer=OptimizerConfig(learning_rate=0.02), checkpoint_steps=10
 )
-SHAPE = LoraShape(rank=4, alpha=8, targets=("q_proj", "v_proj", "down_proj"))
+SHAPE = LoraShape(rank=4, alpha=8, learning_rate_factor=1.0, targets=("q_proj", "v_proj", "down_proj"))
 MARKERS = {"<|user|>", "<|assistant|>", "<|end|>"}
 IDS = torch.arange(40).view(2, 20) * 11 % 261
 

@@ -1,7 +1,7 @@
 """LoRA in decoders of every architecture: it begins as nothing, merges into what it was, and peft reads what is saved."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ from safetensors.torch import load_file
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from models.adapters import CONFIG_FILE, WEIGHTS_FILE, Adapters
+from models.bert import BertShape, build_bert
 from models.catalogue import ARCHITECTURES
 from models.heads import hidden_states, vocabulary_head
 from models.lora import LINEAR_LAYERS, TOKEN_ROWS, LoraShape, linear_layers
+from models.t5 import T5Shape, build_t5
 from tasks.training.optimizers import hidden_matrices
 from tests.decoders import one_thread
 
@@ -154,6 +156,7 @@ def test_a_merge_that_loses_what_was_learned_is_refused() -> None:
     [
         ({"rank": 0}, "rank and alpha must be at least 1"),
         ({"dropout": 1.0}, r"dropout lies in \[0, 1\)"),
+        ({"learning_rate_factor": 0.0}, "learning_rate_factor must be above 0; 1 leaves"),
         ({"targets": ("q_prj",)}, "no decoder has a linear layer q_prj; there are q_proj, "),
     ],
 )
@@ -165,3 +168,20 @@ def test_a_shape_that_cannot_be_is_refused(wrong: dict[str, Any], said: str) -> 
 def test_a_layer_of_another_architecture_is_refused_with_what_there_is() -> None:
     with pytest.raises(ValueError, match=r"has no linear layer q_proj; it has c_attn, c_proj, c_fc$"):
         Adapters(decoder("gpt2"), LoraShape(targets=("q_proj",)), seed=1)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (lambda: build_bert(BertShape(layers=1, width=16, heads=2, feed_forward=24), vocabulary=50, pad_id=0),
+         "a bert has query, key, value, dense"),
+        (lambda: build_t5(T5Shape(layers=1, width=16, heads=2, feed_forward=24), vocabulary=50, end_id=1, pad_id=0),
+         "a t5 has q, k, v, o, wi_0, wi_1, wo"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("targets", [(), ("q_proj",)])
+def test_what_is_no_decoder_is_refused_with_the_layers_of_one(
+    model: Callable[[], Any], said: str, targets: tuple[str, ...]
+) -> None:
+    with pytest.raises(ValueError, match=f"^lora: adapters are for decoders, in the layers q_proj, .*c_fc; {said}"):
+        Adapters(model(), LoraShape(targets=targets), seed=1)
