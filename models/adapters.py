@@ -34,7 +34,7 @@ class Adapters:
         layers = chosen_layers(model, shape.targets)
         config = LoraConfig(
             r=shape.rank,
-            lora_alpha=shape.alpha,
+            lora_alpha=shape.rank if shape.alpha is None else shape.alpha,
             lora_dropout=shape.dropout,
             target_modules=layers,
             fan_in_fan_out=any(isinstance(each, Conv1D) for each in model.modules()),  # GPT-2 stores W^T

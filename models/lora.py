@@ -27,14 +27,14 @@ class LoraShape:
     """
 
     rank: int = 32
-    alpha: int = 32
+    alpha: int | None = None
     dropout: float = 0.0
     targets: tuple[str, ...] = ()
     special_tokens: bool = True
     learning_rate_factor: float = 3.0
 
     def __post_init__(self) -> None:
-        if min(self.rank, self.alpha) < 1:
+        if self.rank < 1 or (self.alpha is not None and self.alpha < 1):
             raise ValueError("lora: rank and alpha must be at least 1")
         if not 0 <= self.dropout < 1:
             raise ValueError("lora: dropout lies in [0, 1)")
@@ -52,7 +52,7 @@ def linear_layers(model: Any) -> list[str]:
 
 
 def chosen_layers(model: Any, targets: Sequence[str]) -> list[str]:
-    """The layers that get adapters; ValueError for a name that this model does not have, and for a model that is no decoder."""
+    """The layers that get adapters; ValueError for a name that this model does not have, or a model that is no decoder."""
     known = linear_layers(model)
     if not set(known) <= set(LINEAR_LAYERS):
         raise ValueError(

@@ -112,7 +112,7 @@ def test_peft_loads_what_was_saved(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("tied", [False, True])
 @KINDS
 def test_tokens_get_rows_of_their_own_in_the_embedding_and_in_the_head(kind: str, tied: bool, tmp_path: Path) -> None:
-    """One row each where the head is the embedding, else two; loss and logits see them, peft loads them, a merge keeps them."""
+    """One each where the head is the embedding, else two; loss and logits see them, peft loads and a merge keeps them."""
     model, base = decoder(kind, tied=tied), decoder(kind, tied=tied)
     adapters = taught(model, LoraShape(rank=3), TOKENS)
     rows = {name: tensor for name, tensor in model.named_parameters() if TOKEN_ROWS in name}
