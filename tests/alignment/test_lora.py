@@ -21,9 +21,9 @@ from tasks.training.engine import Preempted, TrainingConfig
 from tasks.training.optimizers import OptimizerConfig
 
 TRAINING = TrainingConfig(
-    steps=40, batch_sequences=8, optimizer=OptimizerConfig(learning_rate=0.02), checkpoint_steps=10
+    steps=40, batch_sequences=8, optimizer=OptimizerConfig(learning_rate=0.01), checkpoint_steps=10
 )
-SHAPE = LoraShape(rank=4, alpha=8, learning_rate_factor=1.0, targets=("q_proj", "v_proj", "down_proj"))
+SHAPE = LoraShape(rank=4, alpha=8, learning_rate_factor=2.0, targets=("q_proj", "v_proj", "down_proj"))
 MARKERS = {"<|user|>", "<|assistant|>", "<|end|>"}
 IDS = torch.arange(40).view(2, 20) * 11 % 261
 
@@ -76,6 +76,19 @@ def test_what_is_published_is_the_base_with_the_adapters_and_nothing_else(
     assert changed == {*SHAPE.targets, "embed_tokens"}
     rows = (after["model.embed_tokens.weight"] != before["model.embed_tokens.weight"]).any(1)
     assert {tokenizer.token(row) for row in rows.nonzero().flatten().tolist()} == MARKERS
+
+
+def test_adapters_learn_at_a_rate_of_their_own_and_embeddings_three_times_as_fast(
+    base: Path, instructions: Path, job_in: Callable[..., dict[str, Any]], watching: Any
+) -> None:
+    """The first step of AdamW is the learning rate, whatever the gradient; twice 0.01 is the adapters'."""
+    config, hook = InstructConfig(training=dataclasses.replace(TRAINING, steps=1), lora=SHAPE), watching()
+    tuned = run(job_in("echo-rate", config, base=base, instructions=instructions), [hook])
+    assert hook.column("learning_rate") == [0.02]
+    before, after = (
+        load_file(each / WEIGHTS_FILE)["model.embed_tokens.weight"] for each in (base, Path(tuned["artifact"]["path"]))
+    )
+    assert float((after - before).abs().max()) == pytest.approx(0.06, rel=1e-3)
 
 
 def test_a_recipe_may_leave_the_embedding_as_it_is(
