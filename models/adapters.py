@@ -8,6 +8,7 @@ Shapes: B sequences, T tokens.
 
 import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,20 @@ SAME_LOGITS = 1e-5  # of the largest logit: fp32 rounds W x + s B A x and (W + s
 
 
 class Adapters:
-    """Adapters in the linear layers of `model`, whose own weights are frozen; at first they add nothing."""
+    """Adapters in the linear layers of `model`, whose own weights are frozen; at first they add nothing.
 
-    def __init__(self, model: Any, shape: LoraShape, *, seed: int) -> None:
+    `token_ids` are tokens whose embeddings are trained as they are, and their rows of the head too.
+    """
+
+    def __init__(self, model: Any, shape: LoraShape, *, seed: int, token_ids: Sequence[int] = ()) -> None:
         layers = chosen_layers(model, shape.targets)
         config = LoraConfig(
             r=shape.rank,
-            lora_alpha=shape.alpha,
+            lora_alpha=shape.rank if shape.alpha is None else shape.alpha,
             lora_dropout=shape.dropout,
             target_modules=layers,
             fan_in_fan_out=any(isinstance(each, Conv1D) for each in model.modules()),  # GPT-2 stores W^T
+            trainable_token_indices={table: list(token_ids) for table in _tables(model)} if token_ids else None,
             task_type="CAUSAL_LM",
         )
         torch.manual_seed(seed)
@@ -70,3 +75,10 @@ class Adapters:
                 f"merged, the model's logits are {difference:.2g} away from those with its adapters; the merged model "
                 "would not be the one that was trained: train with a smaller learning rate, or the whole model"
             )
+
+
+def _tables(model: Any) -> list[str]:
+    """What the embedding is called, and the head where it is not the embedding once more."""
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    tables = [embedding] if head.weight is embedding.weight else [embedding, head]
+    return [name.rpartition(".")[2] for name, module in model.named_modules() if any(module is each for each in tables)]

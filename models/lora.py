@@ -1,5 +1,6 @@
 """Low-rank adapters (LoRA, Hu et al. 2021): what a recipe says of them. models/adapters.py makes them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,25 +13,39 @@ LINEAR_LAYERS = (
     "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
     "c_attn", "c_proj", "c_fc",
 )  # fmt: skip
+TOKEN_ROWS = "trainable_tokens_delta"  # in a parameter's name: embeddings of single tokens, trained beside the adapters
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoraShape:
-    """What an adapter adds to its layer is scaled by `alpha / rank`; `dropout` is of the adapter's input.
+    """What a recipe may say; `lora: {}` is what is recommended.
 
-    `targets` are names of linear layers, q_proj for the one of every decoder layer; without any, all of them.
+    What an adapter adds to its layer is scaled by `alpha / rank` (alpha is the rank where nothing is said), `dropout` is of
+    its input. `targets` are names of linear layers, q_proj for the one of every decoder layer; without any, all of them.
+    Adapters learn at `learning_rate_factor` times the learning rate that the recipe has for the whole model.
+    `special_tokens`: the embeddings of those that the dialogues contain are trained too, and their rows of the head. A base
+    has never seen the marks between turns, and adapters alone do not teach it to write one. For a server that knows
+    adapters of linear layers alone, say false.
+
+    Measured on the laptop recipe's base after 120 steps of 16 dialogues at a learning rate of 0.003, nats over the last
+    20 steps: the whole model 1.31; rank 32 1.42, rank 16 1.52; rank 8 1.69, and 2.99 (alpha 16) without special tokens.
+    Rank 32 at 0.02 instead of 0.009 1.72, with alpha 64 1.44, with AdamW for all at 0.003 1.84.
     """
 
-    rank: int = 8
-    alpha: int = 16
+    rank: int = 32
+    alpha: int | None = None
     dropout: float = 0.0
     targets: tuple[str, ...] = ()
+    special_tokens: bool = True
+    learning_rate_factor: float = 3.0
 
     def __post_init__(self) -> None:
-        if min(self.rank, self.alpha) < 1:
+        if self.rank < 1 or (self.alpha is not None and self.alpha < 1):
             raise ValueError("lora: rank and alpha must be at least 1")
         if not 0 <= self.dropout < 1:
             raise ValueError("lora: dropout lies in [0, 1)")
+        if not 0 < self.learning_rate_factor < math.inf:
+            raise ValueError("lora: learning_rate_factor must be above 0; 1 leaves the learning rate as it is")
         for target in self.targets:
             if target not in LINEAR_LAYERS:
                 raise ValueError(f"lora: no decoder has a linear layer {target}; there are {', '.join(LINEAR_LAYERS)}")
@@ -43,8 +58,13 @@ def linear_layers(model: Any) -> list[str]:
 
 
 def chosen_layers(model: Any, targets: Sequence[str]) -> list[str]:
-    """The layers that get adapters; ValueError for a name that this model does not have."""
+    """The layers that get adapters; ValueError for a name that this model does not have, or a model that is no decoder."""
     known = linear_layers(model)
+    if not set(known) <= set(LINEAR_LAYERS):
+        raise ValueError(
+            f"lora: adapters are for decoders, in the layers {', '.join(LINEAR_LAYERS)}; "
+            f"a {model.config.model_type} has {', '.join(known)}: tune the whole model"
+        )
     for target in targets:
         if target not in known:
             raise ValueError(f"lora.targets: this model has no linear layer {target}; it has {', '.join(known)}")

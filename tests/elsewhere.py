@@ -54,6 +54,15 @@ class Elsewhere(Tensor):
     def __tensor_unflatten__(inner: Mapping[str, Tensor], *_: Any) -> "Elsewhere":
         return Elsewhere(inner["inner"])
 
+    @property  # what a tensor carries is the tensor: `weight.data = merged` has to change it too
+    def data(self) -> Tensor:
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        Tensor.data.__set__(self, value)
+        self.inner = value.inner  # type: ignore[attr-defined]
+
     def data_ptr(self) -> int:
         return self.inner.data_ptr()
 

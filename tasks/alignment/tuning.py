@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from models.lora import LoraShape
 from tasks.alignment import instruct
 from tasks.alignment.drawing import InstructionItem
 from tasks.artifacts import file_sha256
@@ -25,6 +26,7 @@ class Tuning:
     batch_sequences: int = 32
     learning_rate: float = 3e-3
     warmup_steps: int = 0
+    lora: LoraShape | None = None
     runtime: Runtime = field(default_factory=Runtime)
 
     @property
@@ -40,10 +42,11 @@ class Tuning:
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned:
-    """A model's folder, and how many tokens it was trained on, prompts and padding-free answers together."""
+    """A model's folder, how many tokens it was trained on, prompts and padding-free answers together, and how much of it."""
 
     path: Path
     tokens: int
+    trained_parameters: int
 
 
 def tune(
@@ -69,7 +72,7 @@ def tune(
     if conversations:
         inputs["conversations"] = str(folder / "conversations.jsonl")
         _write(folder / "conversations.jsonl", [{"messages": turns, "source": ""} for turns in conversations])
-    config = asdict(instruct.InstructConfig(training=tuning.training))
+    config = asdict(instruct.InstructConfig(training=tuning.training, lora=tuning.lora))
     read = [*sorted(base.glob("*.safetensors")), *sorted(folder.glob("*.jsonl")), instructions / "train.jsonl"]
     said = json.dumps([config, seed, [file_sha256(path) for path in read]], sort_keys=True)
     job = Job(
@@ -85,7 +88,11 @@ def tune(
         recipe={},
     )
     outcome = instruct.run(json.loads(json.dumps(asdict(job))), hooks)
-    return Tuned(path=Path(outcome["artifact"]["path"]), tokens=outcome["tokens"])
+    return Tuned(
+        path=Path(outcome["artifact"]["path"]),
+        tokens=outcome["tokens"],
+        trained_parameters=outcome["trained_parameters"],
+    )
 
 
 def _write(path: Path, rows: Sequence[Any]) -> None:

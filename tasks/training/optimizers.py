@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
+from models.lora import TOKEN_ROWS
+
 # Newton-Schulz coefficients of the quintic that pushes every singular value toward 1.
 QUINTIC = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 5
@@ -154,13 +156,13 @@ class Optimizer:
 
 
 def hidden_matrices(module: nn.Module) -> list[str]:
-    """The matrices that map hidden states to hidden states: no embedding, no vocabulary head, no scalar head."""
+    """The matrices that map hidden states to hidden states: no embedding or rows of one, no vocabulary or scalar head."""
     tables = {id(each.weight) for each in module.modules() if isinstance(each, nn.Embedding)}
     names = []
     for name, tensor in module.named_parameters():
         # one row gives a scalar; its name would not do: BERT calls the values of its attention as others call such a head
         is_head = tensor.shape[:1] == (1,) or name.split(".")[-2:-1] in (["lm_head"], ["head"], ["seq_relationship"])
-        if tensor.dim() == 2 and id(tensor) not in tables and not is_head:
+        if tensor.dim() == 2 and id(tensor) not in tables and not is_head and TOKEN_ROWS not in name:
             names.append(name)
     return names
 

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from models.catalogue import WEIGHTS_FILE, load_weights
 from models.lora import LoraShape
+from models.tokenizers.chat import ChatTokenizer
 from tasks.alignment.instruct import ADAPTER_FOLDER, InstructConfig, run
 from tasks.artifacts import verify
 from tasks.configuration import build
@@ -20,15 +21,16 @@ from tasks.training.engine import Preempted, TrainingConfig
 from tasks.training.optimizers import OptimizerConfig
 
 TRAINING = TrainingConfig(
-    steps=40, batch_sequences=8, optimizer=OptimizerConfig(learning_rate=0.02), checkpoint_steps=10
+    steps=40, batch_sequences=8, optimizer=OptimizerConfig(learning_rate=0.01), checkpoint_steps=10
 )
-SHAPE = LoraShape(rank=4, alpha=8, targets=("q_proj", "v_proj", "down_proj"))
+SHAPE = LoraShape(rank=4, alpha=8, learning_rate_factor=2.0, targets=("q_proj", "v_proj", "down_proj"))
+MARKERS = {"<|user|>", "<|assistant|>", "<|end|>"}
 IDS = torch.arange(40).view(2, 20) * 11 % 261
 
 
 @torch.no_grad()
 def logits(model: Any) -> torch.Tensor:
-    found: torch.Tensor = model.eval()(input_ids=IDS).logits
+    found: torch.Tensor = model.eval()(input_ids=IDS.to(model.device)).logits
     return found
 
 
@@ -51,8 +53,8 @@ def tuned(
 
 
 def test_it_learns_and_shows_how_few_parameters_it_trained(tuned: dict[str, Any]) -> None:
-    # rank x (inputs + outputs): q 32 + 32, v 32 + 32, down 64 + 32, in two layers
-    assert tuned["trained_parameters"] == 2 * 4 * (64 + 64 + 96)
+    # rank x (inputs + outputs): q 32 + 32, v 32 + 32, down 64 + 32, in two layers; and the markers' rows of the embedding
+    assert tuned["trained_parameters"] == 2 * 4 * (64 + 64 + 96) + len(MARKERS) * 32
     assert tuned["losses"][-1] < 0.3 * tuned["losses"][0]
 
 
@@ -64,14 +66,38 @@ def test_nothing_but_the_adapters_is_trained_or_kept_for_a_resume(tuned: dict[st
 
 
 def test_what_is_published_is_the_base_with_the_adapters_and_nothing_else(
-    tuned: dict[str, Any], half_taught: Path
+    tuned: dict[str, Any], half_taught: Path, tokenizer: ChatTokenizer
 ) -> None:
     folder = Path(tuned["artifact"]["path"])
     assert verify(folder, digest=tuned["artifact"]["digest"]) == (True, "")
     before, after = (load_file(each / WEIGHTS_FILE) for each in (half_taught, folder))
     assert set(before) == set(after)
     changed = {name.split(".")[-2] for name in before if not torch.equal(before[name], after[name])}
-    assert changed == set(SHAPE.targets)
+    assert changed == {*SHAPE.targets, "embed_tokens"}
+    rows = (after["model.embed_tokens.weight"] != before["model.embed_tokens.weight"]).any(1)
+    assert {tokenizer.token(row) for row in rows.nonzero().flatten().tolist()} == MARKERS
+
+
+def test_adapters_learn_at_a_rate_of_their_own_and_embeddings_three_times_as_fast(
+    base: Path, instructions: Path, job_in: Callable[..., dict[str, Any]], watching: Any
+) -> None:
+    """The first step of AdamW is the learning rate, whatever the gradient; twice 0.01 is the adapters'."""
+    config, hook = InstructConfig(training=dataclasses.replace(TRAINING, steps=1), lora=SHAPE), watching()
+    tuned = run(job_in("echo-rate", config, base=base, instructions=instructions), [hook])
+    assert hook.column("learning_rate") == [0.02]
+    before, after = (
+        load_file(each / WEIGHTS_FILE)["model.embed_tokens.weight"] for each in (base, Path(tuned["artifact"]["path"]))
+    )
+    assert float((after - before).abs().max()) == pytest.approx(0.06, rel=1e-3)
+
+
+def test_a_recipe_may_leave_the_embedding_as_it_is(
+    base: Path, instructions: Path, job_in: Callable[..., dict[str, Any]]
+) -> None:
+    shape = dataclasses.replace(SHAPE, special_tokens=False)
+    config = InstructConfig(training=dataclasses.replace(TRAINING, steps=1), lora=shape)
+    tuned = run(job_in("echo-plain", config, base=base, instructions=instructions), [])
+    assert tuned["trained_parameters"] == 2 * 4 * (64 + 64 + 96)
 
 
 def test_peft_puts_the_adapter_back_on_the_base_and_transformers_loads_it_merged_once(
@@ -82,7 +108,8 @@ def test_peft_puts_the_adapter_back_on_the_base_and_transformers_loads_it_merged
     assert float((published - logits(untuned)).abs().max()) > 0.1
     adapted = PeftModelForCausalLM.from_pretrained(untuned, folder / ADAPTER_FOLDER)
     torch.testing.assert_close(logits(adapted), published, rtol=0, atol=1e-5)
-    assert torch.equal(logits(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)), published)
+    as_any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(untuned.device)
+    assert torch.equal(logits(as_any), published)
 
 
 @pytest.mark.parametrize("packed", [False, True])

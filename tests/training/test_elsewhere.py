@@ -13,6 +13,7 @@ STAGES = (
     "training/test_pretraining.py::test_it_says_something_four_times_on_its_way",
     "training/test_preflight.py::test_a_right_pretraining_passes_every_check",
     "alignment/test_packing.py::test_a_packed_instruction_tuning_learns_from_all_and_resumes_in_the_same_bytes",
+    "alignment/test_lora.py::test_peft_puts_the_adapter_back_on_the_base_and_transformers_loads_it_merged_once",
     "alignment/test_reward.py::test_a_stopped_reward_model_ends_with_the_weights_of_an_unbroken_one",
     "alignment/test_ppo.py::test_a_stopped_ppo_ends_with_the_weights_of_an_unbroken_one",
     "alignment/test_alignment_measures.py::test_the_difference_is_the_policys_and_its_sign_is_right",
@@ -45,6 +46,7 @@ DONE = (
     "there[torch.tensor([1, 0])]",
     "there * torch.tensor(2.0)",
     "torch.tensor([1, 2], device=NAME) + torch.arange(2, device=NAME)",
+    "there.data = here.neg().to(NAME); assert there.sum() == -6",
 )
 
 
