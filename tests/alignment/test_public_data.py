@@ -21,6 +21,7 @@ from tasks.alignment.drawing import InstructionItem, item_of
 from tasks.alignment.tuning import Tuning, tune
 from tasks.conversations.kept import Turns
 from tasks.conversations.read import read
+from tasks.evaluation.answerable import answerable
 from tasks.evaluation.extraction import extract
 from tasks.evaluation.intervals import paired_interval, share_interval
 from tasks.evaluation.kept_cells import Cells
@@ -210,7 +211,7 @@ def review_items(folder: Path, rows: Sequence[tuple[str, str]]) -> list[Instruct
     (folder / "reviews.jsonl").write_text("".join(lines), encoding="utf-8")
     (folder / "sentiment.yaml").write_text(SENTIMENT, encoding="utf-8")
     task = read_task(folder / "sentiment.yaml")
-    return [item_of(task, exercise, "train", seed=0) for exercise in file_exercises(task)]
+    return [item_of(task, exercise, "train", seed=0) for exercise in file_exercises(task, answerable)]
 
 
 def test_reviews_are_told_apart_in_a_wording_never_trained_on_and_after_shuffled_labels_by_chance(
