@@ -9,6 +9,7 @@ from rich.text import Text
 
 from flows.safety_tables import SafetyReport
 from flows.tables import plain, plain_table
+from tasks.evaluation.stored import CLEAN, DIRTY
 
 Row = Mapping[str, Any]
 MAIN = ("exact_match", "acc", "acc_norm", "mc2")  # the figures of the matrix
@@ -21,7 +22,7 @@ RANGES = {"order_range": "orders", "template_range": "wordings"}
 
 def evaluation_report(document: Mapping[str, Any]) -> RenderableType:
     """The matrix first, then what order and wording change; below it what is counted."""
-    rows = document["rows"]
+    rows = [row for row in document["rows"] if "subset" not in row]
     model = document["model"]
     parts: list[RenderableType] = [Text(f"{plain(model['name'])}, suite {document['suite']}", style="bold")]
     if document["suite"] == "safety":
@@ -35,6 +36,9 @@ def evaluation_report(document: Mapping[str, Any]) -> RenderableType:
     others = [row for row in rows if row["metric"] not in (*MAIN, *RANGES)]
     if others:
         parts.append(_others(others))
+    seen = _seen_in_training(document)
+    if seen.row_count:
+        parts.append(seen)
     counted = "share right with its 95 % interval; ? the share in which no answer was found, counted as not right"
     return Group(*parts, Text(counted, style="dim"), Text(f"identity {document['identity'][:16]}", style="dim"))
 
@@ -129,6 +133,25 @@ def _range(row: Row | None) -> Text:
         return Text("–", style="dim")
     interval = f"{_short(row['low'])}–{_short(row['high'])}"
     return Text.assemble(f"{row['value']:.2f} ", (f"{interval} of {row['ways']}", "dim"))
+
+
+def _seen_in_training(document: Mapping[str, Any]) -> Table:
+    """A line for each benchmark of which some items were: its first figure over the others (clean) and over those (dirty)."""
+    table = plain_table("seen in training")
+    for heading in ("items", "asked", CLEAN, DIRTY):
+        table.add_column(heading, justify="left" if heading == "asked" else "right", no_wrap=True)
+    for found in (document.get("contamination") or {}).get("benchmarks", ()):
+        rows = [row for row in document["rows"] if row["benchmark"] == found["benchmark"] and "subset" in row]
+        if not (found["dirty"] and rows):
+            continue
+        first = (rows[0]["shots"], rows[0]["mode"], rows[0]["metric"])
+        parts = {row["subset"]: row for row in rows if (row["shots"], row["mode"], row["metric"]) == first}
+        figures = (
+            f"{parts[each]['value']:.2f} of {parts[each]['n']}" if each in parts else "–" for each in (CLEAN, DIRTY)
+        )
+        items = f"{found['dirty']} of {found['checked']}"
+        table.add_row(plain(found["benchmark"]), items, f"{first[0]}-shot {first[1]}", *figures)
+    return table
 
 
 def _others(rows: Sequence[Row]) -> Table:

@@ -139,3 +139,27 @@ def test_more_numbers_of_examples_than_fit_side_by_side_follow_below() -> None:
         ["nsmc", "f1", "0-shot", "direct"],
         ["nsmc", "f1", "0-shot", "cot"],
     ]
+
+
+def test_items_that_were_seen_in_training_are_a_table_of_their_own_and_in_no_other() -> None:
+    rows = [row("commonsense", 0, "direct"), row("commonsense", 0, "direct", "f1"), row("arithmetic", 0, "direct")]
+    rows += [
+        row("commonsense", 0, "direct", metric, subset=subset, value=value, n=n)
+        for metric in ("exact_match", "f1")
+        for subset, value, n in (("clean", 0.25, 8), ("dirty", 0.69, 29))
+    ]
+    found = [
+        {"benchmark": "commonsense", "dirty": 29, "checked": 37},
+        {"benchmark": "arithmetic", "dirty": 0, "checked": 0},
+    ]
+    console = Console(width=80, record=True, highlight=False)
+    document = {"model": {"name": "m"}, "suite": "prompting", "identity": "0" * 64, "rows": rows}
+    console.print(evaluation_report({**document, "contamination": {"benchmarks": found}}))
+    lines = console.export_text().splitlines()
+    assert sum("0.25" in line for line in lines) == sum("0.69" in line for line in lines) == 1
+    (line,) = [line.split("  ") for line in lines if "29 of 37" in line]
+    assert [cell.strip() for cell in line if cell.strip()] == [
+        "commonsense", "29 of 37", "0-shot direct", "0.25 of 8", "0.69 of 29"
+    ]  # fmt: skip
+    console.print(evaluation_report(document))
+    assert "seen in training" not in console.export_text()
