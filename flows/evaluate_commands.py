@@ -4,6 +4,7 @@ import platform
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,31 +18,47 @@ EVALUATIONS = "evaluations"
 CELLS = "cells"
 
 
-def evaluate(model: str, suite: str, asked: dict[str, Any], *, as_json: bool) -> int:
-    """A table of the rows, or the document with them; the folder that holds both is named."""
+def evaluate(models: Sequence[str], suite: str, asked: dict[str, Any], *, as_json: bool) -> int:
+    """A table of the rows, of several models beside one another, or the documents; the folder that holds each is named."""
+    from tasks.evaluation.subject import subject_in
+    from tasks.evaluation.suite import Request
+
+    request = Request(**_read(asked))
+    settings = load_settings()
+    subjects = [subject_in(**_named(settings, model)) for model in models]  # no name is wrong when the first is asked
+    documents = [_evaluated(settings, subject, suite, request) for subject in subjects]
+    if as_json:
+        print_json(documents[0] if len(documents) == 1 else {"evaluations": documents})
+        return 0
+    from rich.console import Console
+
+    from flows.evaluate_tables import evaluation_report
+    from flows.evaluate_together import evaluations_report
+
+    shown = evaluation_report(documents[0]) if len(documents) == 1 else evaluations_report(documents)
+    Console(file=sys.stdout, highlight=False).print(shown)
+    return 0
+
+
+def _evaluated(settings: Settings, subject: Any, suite: str, request: Any) -> dict[str, Any]:
+    """The document of one model, as it lies in its folder."""
     from flows.display import Display
     from flows.evaluation_record import keep_record
     from tasks.evaluation.documents import EXAMPLES_FILE, find_document, folder_of, identity_of, write_document
     from tasks.evaluation.kept_cells import Cells
     from tasks.evaluation.report import PAGE_FILE
-    from tasks.evaluation.subject import subject_in
-    from tasks.evaluation.suite import Request
     from tasks.evaluation.suites import suite_named
 
     began = time.monotonic()
     run = suite_named(suite)
-    request = Request(**_read(asked))
-    settings = load_settings()
     folder = settings.home / EVALUATIONS
-    subject = subject_in(**_named(settings, model))
     display = Display()
     try:
         outcome = run(subject, request, Cells(folder / CELLS), display.progress)
     finally:
         display.close()
     identity = identity_of(suite, outcome.rows)
-    document = find_document(folder, identity)
-    if document is None:
+    if find_document(folder, identity) is None:
         document = {
             "identity": identity,
             "model": {"name": subject.name, "digest": subject.digest, "path": str(subject.path)},
@@ -50,23 +67,15 @@ def evaluate(model: str, suite: str, asked: dict[str, Any], *, as_json: bool) ->
             "made": _made(settings, time.monotonic() - began),
         }
         write_document(folder, document, outcome.examples)
-    document = keep_record(settings, folder_of(folder, identity))
+    kept = folder_of(folder, identity)
+    recorded = keep_record(settings, kept)
     for note in outcome.notes:
         sys.stderr.write(f"{note}\n")
-    kept = folder_of(folder, identity)
     sys.stderr.write(
         f"{outcome.reused} of {outcome.cells} cells reused, {outcome.cells - outcome.reused} asked\n"
         f"page     {kept / PAGE_FILE}\nanswers  {kept / EXAMPLES_FILE}\n"
     )
-    if as_json:
-        print_json(document)
-        return 0
-    from rich.console import Console
-
-    from flows.evaluate_tables import evaluation_report
-
-    Console(file=sys.stdout, highlight=False).print(evaluation_report(document))
-    return 0
+    return recorded
 
 
 def _read(asked: dict[str, Any]) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def _matrix(rows: Sequence[Row]) -> RenderableType:
     columns = _columns(rows)
     parts: list[RenderableType] = [Text()]
     for some in (columns[start : start + BESIDE] for start in range(0, len(columns), BESIDE)):
-        parts += [_aligned([["", *some]], "dim"), *_block(lines, some), Text()]
+        parts += [aligned([["", *some]], "dim"), *_block(lines, some), Text()]
     return Group(*parts)
 
 
@@ -66,15 +66,15 @@ def _block(lines: Mapping[str, Mapping[str, Mapping[int, Row]]], columns: Sequen
         most = max(shots for found in modes.values() for shots in found)
         few = f"  few: {most}" if FEW in columns and most > 1 else ""
         yield Text.assemble((plain(benchmark), "bold"), (few, "dim"))
-        yield _aligned([[f"  {mode}", *map(_figure, found)] for mode, found in shown.items()])
+        yield aligned([[f"  {mode}", *map(figure, found)] for mode, found in shown.items()])
 
 
-def _aligned(lines: Sequence[Sequence[str | Text]], style: str = "") -> Table:
+def aligned(lines: Sequence[Sequence[str | Text]], style: str = "", *, first: int = MODE_CELLS) -> Table:
     """Lines whose columns stand below those of other such tables: names between them may be of any length."""
     grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(width=MODE_CELLS, style=style)
+    grid.add_column(width=first, style=style)
     for _ in lines[0][1:]:
-        grid.add_column(width=FIGURE_CELLS, style=style)
+        grid.add_column(width=FIGURE_CELLS, style=style, overflow="fold")
     for line in lines:
         grid.add_row(*line)
     return grid
@@ -99,7 +99,7 @@ def _column(shots: int) -> str:
     return f"{shots}-shot"
 
 
-def _figure(row: Row | None) -> Text:
+def figure(row: Row | None) -> Text:
     """0.54 .40–.67 ?.16"""
     if row is None:
         return Text("–", style="dim")

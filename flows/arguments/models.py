@@ -40,8 +40,9 @@ def add_evaluate(commands: Any) -> None:
         "espalier evaluate production --suite prompting",
     )  # fmt: skip
     evaluate.add_argument(
-        "model", nargs="?", metavar="MODEL", help="a model of `espalier models list`, or a Hugging Face model's folder"
-    )
+        "models", nargs="*", metavar="MODEL",
+        help="a model of `espalier models list`, or a Hugging Face model's folder; several are shown beside one another",
+    )  # fmt: skip
     evaluate.add_argument(
         "--suite", metavar="S",
         help="what to ask: prompting, safety, or harness:TASK,TASK of lm-evaluation-harness (default: prompting)",
@@ -72,7 +73,8 @@ def add_evaluate(commands: Any) -> None:
     json_option(
         evaluate,
         '{"identity", "rows": [{"benchmark", "shots", "mode", "metric", "value", "low", "high", "n", "unparsed", ...}], '
-        '...}; of a replay also "decisions": [{"line", "extracted", "gold", "verdict", "rule", ...}]',
+        '...}; of several models {"evaluations": [...]}; of a replay also '
+        '"decisions": [{"line", "extracted", "gold", "verdict", "rule", ...}]',
     )
 
 
@@ -153,7 +155,7 @@ ASKED = (
 
 
 def evaluate_command(options: argparse.Namespace) -> int:
-    if (options.model is None) == (options.replay is None):
+    if (not options.models) == (options.replay is None):
         raise ValueError("evaluate: give either a MODEL to ask, or --replay FILE.jsonl to score a recording")
     given = {name: getattr(options, name) for name in ASKED if getattr(options, name) is not None}
     if options.replay is not None:
@@ -168,7 +170,7 @@ def evaluate_command(options: argparse.Namespace) -> int:
         raise ValueError("--run-code: is about the programs of a recording; leave it out, or give --replay FILE.jsonl")
     from flows.evaluate_commands import evaluate
 
-    return evaluate(options.model, given.pop("suite", "prompting"), given, as_json=options.json)
+    return evaluate(options.models, given.pop("suite", "prompting"), given, as_json=options.json)
 
 
 def compare_command(options: argparse.Namespace) -> int:

@@ -1,6 +1,7 @@
 """`espalier evaluate MODEL`: its document, its table at 80 columns, and its sentences."""
 
 import json
+import re
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from flows.cli import main
 from flows.evaluate_tables import evaluation_report
+from flows.evaluate_together import evaluations_report
 from models.catalogue import save_model
 from models.llama import LlamaShape
 from models.tokenizers import bpe
@@ -62,13 +64,43 @@ def test_the_document_is_kept_and_a_second_run_says_that_it_reused_all(
     kept = tmp_path / "home" / "evaluations" / document["identity"][:16]
     assert json.loads((kept / "document.json").read_text(encoding="utf-8")) == document
     assert (kept / "examples.jsonl").is_file()
-    assert "0 of 6 cells reused, 6 asked" in error
+    assert "0 of 7 cells reused, 7 asked" in error
     assert "nsmc: 5 questions read as nsmc" in error
     _, again, error = espalier_said(*arguments)
     assert json.loads(again) == document
-    assert "6 of 6 cells reused, 0 asked" in error
+    assert "7 of 7 cells reused, 0 asked" in error
     _, _, error = espalier_said(*arguments[:-1], "--json", "--shots", "0,2")
-    assert "3 of 7 cells reused, 4 asked" in error
+    assert "3 of 8 cells reused, 5 asked" in error
+
+
+def test_several_models_stand_beside_one_another_and_what_one_was_asked_is_not_asked_again(
+    espalier_said: Said, model: Path, reviews: Path, tmp_path: Path
+) -> None:
+    tokenizer = ChatTokenizer.load(model)
+    save_model(tmp_path / "other", small_decoder(tokenizer, shape=SHAPE, spread=2.0), tokenizer)
+    options = ("--data", reviews, "--shots", "0,1", "--samples", 0, "--limit", 2)
+    status, first, error = espalier_said(model, *options, "--json")
+    assert status == 0, error
+    status, said, error = espalier_said(model, tmp_path / "other", *options, "--json")
+    assert status == 0, error
+    both = json.loads(said)["evaluations"]
+    assert [each["model"]["name"] for each in both] == ["model", "other"]
+    assert both[0] == json.loads(first)
+    assert re.findall(r"(\d+) of \d+ cells reused", error)[0] != "0"
+    status, table, error = espalier_said(model, tmp_path / "other", *options)
+    assert (status, re.findall(r", (\d+) asked", error)) == (0, ["0", "0"])
+    headings, *lines = [line.split() for line in table.splitlines() if line.strip()][1:]
+    assert headings == ["model", "other"]
+    for place, document in enumerate(both):
+        row = next(row for row in document["rows"] if (row["shots"], row["metric"]) == (1, "acc"))
+        (line,) = [line for line in lines if line[:2] == ["1-shot", "acc"]]
+        assert line[2 + 2 * place] == f"{row['value']:.2f}"
+
+
+def test_a_wrong_model_is_told_before_another_is_asked(espalier_said: Said, model: Path, reviews: Path) -> None:
+    status, out, error = espalier_said(model, model.parent / "nowhere", "--data", reviews)
+    assert (status, out) == (2, "")
+    assert "cells reused" not in error
 
 
 @pytest.mark.parametrize(
@@ -163,3 +195,26 @@ def test_items_that_were_seen_in_training_are_a_table_of_their_own_and_in_no_oth
     ]  # fmt: skip
     console.print(evaluation_report(document))
     assert "seen in training" not in console.export_text()
+
+
+def test_more_models_than_fit_side_by_side_follow_below_and_another_way_of_asking_is_said() -> None:
+    def document(name: str, template: str) -> dict[str, Any]:
+        how = {"identity": {"template": template}}
+        rows = [row("nsmc", 0, "direct", **how), row("nsmc", 0, "likelihood", "acc", unparsed=0, **how)]
+        return {"model": {"name": name}, "suite": "prompting", "identity": "0" * 64, "rows": rows}
+
+    names = ("default-pretrained:1", "default-instruct:1", "default-aligned:1", "mine:1")
+    documents = [document(name, "plain" if name == names[0] else "turns") for name in names]
+    console = Console(width=80, record=True, highlight=False)
+    console.print(evaluations_report(documents))
+    shown = console.export_text()
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "…" not in shown
+    assert shown.count("0.54 .40–.67 ?.16") == 4
+    lines = [line.split() for line in shown.splitlines()]
+    assert ["default-", "default-", "default-aligned:1"] in lines
+    assert ["mine:1"] in lines
+    told = " ".join(shown.split())
+    assert (
+        'mine:1 (B) was not asked as default-pretrained:1 (A) was: template differs: "plain" in A, "turns" in B' in told
+    )
