@@ -17,6 +17,7 @@ FEW = "few-shot"
 MODE_CELLS = len("  acc_norm")
 BESIDE = 3  # columns
 FIGURE_CELLS = len("0.54 .40–.67 ?.16")
+COUNTED = "share right with its 95 % interval; ? the share in which no answer was found, counted as not right"
 RANGES = {"order_range": "orders", "template_range": "wordings"}
 
 
@@ -39,8 +40,7 @@ def evaluation_report(document: Mapping[str, Any]) -> RenderableType:
     seen = _seen_in_training(document)
     if seen.row_count:
         parts.append(seen)
-    counted = "share right with its 95 % interval; ? the share in which no answer was found, counted as not right"
-    return Group(*parts, Text(counted, style="dim"), Text(f"identity {document['identity'][:16]}", style="dim"))
+    return Group(*parts, Text(COUNTED, style="dim"), Text(f"identity {document['identity'][:16]}", style="dim"))
 
 
 def _matrix(rows: Sequence[Row]) -> RenderableType:

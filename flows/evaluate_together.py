@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from flows.evaluate_tables import BESIDE, FIGURE_CELLS, MAIN, Row, aligned, evaluation_report, figure
+from flows.evaluate_tables import BESIDE, COUNTED, FIGURE_CELLS, MAIN, Row, aligned, evaluation_report, figure
 from flows.tables import plain
 from tasks.evaluation.comparable import comparable
 
@@ -30,8 +30,8 @@ def evaluations_report(documents: Sequence[Document]) -> RenderableType:
             parts.append(aligned([_line(each, found[some]) for each, found in asked.items()], first=ASKED_CELLS))
         parts.append(Text())
     parts += [Text(each, style="dim") for each in _otherwise(names, lines)]
-    counted = "share right with its 95 % interval; ? the share in which no answer was found, counted as not right"
-    return Group(*parts, Text(counted, style="dim"))
+    elsewhere = "orders, wordings, other figures and what was seen in training: the page of each model"
+    return Group(*parts, Text(COUNTED, style="dim"), Text(elsewhere, style="dim"))
 
 
 def _heading(name: str) -> str:

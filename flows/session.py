@@ -18,7 +18,9 @@ from infra import processes, tracking, workers
 from infra.database import runs, sessions
 from infra.settings import Settings
 from infra.workers import WorkerFailed, Workers
+from tasks.alignment.instructions import InstructionConfig, check_asked
 from tasks.corpus.corpora import load_corpus
+from tasks.corpus.params import load_named
 
 RESUMABLE = ("crashed", "interrupted", "preempted", "failed")
 
@@ -55,6 +57,8 @@ class Session:
     def check_inputs(self) -> None:
         """Refuse a wrong corpus or recipe before any server is started; one that ran to its end before is right."""
         load_corpus(self.settings.checkout, self.settings.home, self.recipe.data)
+        instructions = load_named(InstructionConfig, self.settings.checkout, "instructions", self.recipe.data)
+        check_asked(instructions, self.recipe.section("align").get("families") or (), self.settings.checkout)
         known = runs.list_runs(self.engine)
         if not any(run["recipe_digest"] == self.recipe.digest and run["state"] == "done" for run in known):
             self.ready_to_work()

@@ -188,10 +188,8 @@ class _Batch:
 
 def shared_beginning(prompts: Sequence[Sequence[int]]) -> int:
     """How many first tokens all have in common; one at least is left of each: [[1, 2, 3], [1, 2]] -> 1"""
-    first, last = (
-        min(map(tuple, prompts)),
-        max(map(tuple, prompts)),
-    )  # in the order of a dictionary; what these two share, all between them do
+    # in the order of a dictionary: what the first and the last share, all between them do
+    first, last = min(map(tuple, prompts)), max(map(tuple, prompts))
     shortest = min(map(len, prompts)) - 1
     return next((place for place in range(shortest) if first[place] != last[place]), shortest)
 

@@ -177,8 +177,12 @@ def _marks(
     return Marks(exact=exact, likelihood=likelihood, ranked=tuple(ranked))
 
 
-def gain(tuned: Sequence[Sequence[float]], base: Sequence[float]) -> tuple[float, float, float]:
-    """Tuned - base on the same items: the mean over seeds, and its 95 % interval over seeds and items."""
+def gain(
+    tuned: Sequence[Sequence[float]], base: Sequence[float], *, least: float | None = -1.0
+) -> tuple[float, float, float]:
+    """Tuned - base on the same items: the mean over seeds, and its 95 % interval over seeds and items.
+
+    `least` is that of a difference of marks from 0 to 1; None of likelihoods, which have no end.
+    """
     gains_SI: Array = np.asarray(tuned, dtype=np.float64) - np.asarray(base, dtype=np.float64)
-    marks = bool(np.abs(gains_SI).max() <= 1)  # a likelihood is no mark from 0 to 1
-    return interval(gains_SI, least=-1.0 if marks else None)
+    return interval(gains_SI, least=least)

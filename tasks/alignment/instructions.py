@@ -139,6 +139,17 @@ def _refuse_unknown(setting: str, families: Sequence[str], tasks: Sequence[TaskF
             raise ValueError(f"instructions.{setting}: there is no family {family}; {nearest(family, known)}")
 
 
+def check_asked(config: InstructionConfig, asked: Sequence[str], checkout: Path = Path()) -> None:
+    """ValueError where RLHF is to ask a family that is not trained on: to be told before anything is."""
+    tasks = _tasks(config, checkout)
+    trained = sorted({task.family for task in tasks} - removed_families(tasks, config.held_out))
+    for family in asked:
+        if family not in trained:
+            raise ValueError(
+                f"align.families: {family} is none of the families that params.yaml trains on; {nearest(family, trained)}"
+            )
+
+
 def _texts_of(items: Iterable[InstructionItem]) -> frozenset[str]:
     """What they ask about, and their answers of several words: another task may ask about such an answer."""
     return frozenset(
@@ -256,13 +267,12 @@ def read_items(path: Path) -> list[InstructionItem]:
 
 
 def read_asked(path: Path, families: Sequence[str]) -> list[InstructionItem]:
-    """The items of `families`, () for all; ValueError where there are none of one of them."""
+    """The items of `families`, () for all; a corpus may have none of one of them. ValueError where it has none of any."""
     items = read_items(path)
-    known = sorted({item.family for item in items})
-    for family in families:
-        if family not in known:
-            raise ValueError(
-                f"align.families: {path.name} has no items of the family {family}; name some of {', '.join(known)}, or [] "
-                "for all"
-            )
-    return [item for item in items if not families or item.family in families]
+    asked = [item for item in items if not families or item.family in families]
+    if not asked:
+        known = ", ".join(sorted({item.family for item in items}))
+        raise ValueError(
+            f"align.families: {path.name} has no items of {', '.join(families)}; name some of {known}, or [] for all"
+        )
+    return asked

@@ -19,6 +19,7 @@ SAID: Mapping[Measure, str] = {
     "exact": "exact match",
     "ranked": "right option likeliest",
 }
+LEAST: Mapping[Measure, float | None] = {"likelihood": None, "exact": -1.0, "ranked": -1.0}  # of a gain
 COLOURS: Mapping[Measure, str] = {"likelihood": RUST, "exact": ACCENT, "ranked": OCHRE}
 PANELS: tuple[tuple[Measure, ...], ...] = (("likelihood",), ("exact", "ranked"))
 STYLE = {**figures.STYLE, "font.size": 9, "axes.grid": True, "axes.grid.axis": "y"}
@@ -53,7 +54,7 @@ class Study:
         after = [
             [mark for result in seed for mark in getattr(result.marks, measure)] for seed in zip(*each, strict=True)
         ]
-        return gain(after, before)
+        return gain(after, before, least=LEAST[measure])
 
     def over_control(self, families: Sequence[str], measure: Measure) -> tuple[float, float, float] | None:
         """All families with templates - all without, seed by seed on the same items."""
@@ -69,7 +70,7 @@ class Study:
             ]
             for seed in seeds
         ]
-        return gain(difference, [0.0] * len(difference[0])) if difference[0] else None
+        return gain(difference, [0.0] * len(difference[0]), least=LEAST[measure]) if difference[0] else None
 
     def trained_on(self, number: int | None) -> float:
         return fmean(

@@ -10,9 +10,8 @@ from tasks.exercises.task_files import ALWAYS, TaskFile
 
 TABLES = {".csv": ",", ".tsv": "\t"}
 Placed = Iterator[tuple[str, Any]]  # ("line 3", the row)
-Answerable = Callable[
-    [str, str, Sequence[str]], tuple[bool, str]
-]  # (answer, its type, options) -> (it can be given, why not)
+# (answer, its type, options) -> (it can be given, why not)
+Answerable = Callable[[str, str, Sequence[str]], tuple[bool, str]]
 
 
 def file_exercises(task: TaskFile, answerable: Answerable) -> list[Exercise]:

@@ -286,7 +286,5 @@ def test_only_the_named_families_are_asked(
     assert found[("echo",)] == alone
     assert found[()] != alone
     unknown = dataclasses.replace(stage(1), families=("whisper",))
-    with pytest.raises(
-        ValueError, match=r"has no items of the family whisper; name some of echo, shout, or \[\] for all"
-    ):
+    with pytest.raises(ValueError, match=r"has no items of whisper; name some of echo, shout, or \[\] for all"):
         run(job_in("ppo-unknown", unknown, instructions=both, **inputs), [])

@@ -17,6 +17,11 @@ from infra.processes import RunLock
         (("run", "--recipe", "tiny", "--set", "pretrain"), "expected KEY=VALUE"),
         (("run", "--recipe", "tiny", "--set", "pretain.training.steps=5"), "pretain: unknown section"),
         (("run", "--recipe", "tiny", "--set", "data=mine"), "there is no corpus mine"),
+        (
+            ("run", "--recipe", "tiny", "--set", "align.families=[symbolc]"),
+            "align.families: symbolc is none of the families that params.yaml trains on; did you mean symbolic?",
+        ),
+        (("run", "--recipe", "tiny", "--set", "align.families=[completion]"), "align.families: completion is none of"),
         (("models", "show", "production"), "there is none yet; `espalier run` makes the first"),
         (("data", "add", "/nowhere/at/all"), "no file at /nowhere/at/all"),
         (("stage", "instruct", "--recipe", "tiny"), "corpus must run first"),
