@@ -61,7 +61,19 @@ def load(name: str, assignments: Sequence[str] = ()) -> Recipe:
     missing = [section for section in SECTIONS if section not in values]
     if missing:
         raise ValueError(f"{path.name}: the section {missing[0]} is missing; extend a complete recipe such as laptop")
+    _refuse_misshapen(path.name, values)
     return Recipe(name=path.stem, values=values)
+
+
+def _refuse_misshapen(file: str, values: Mapping[str, Any]) -> None:
+    """What is read before `validate`: the data set's name, the seed, and sections as mappings."""
+    if not isinstance(values["data"], str):
+        raise ValueError(f"{file}: data: expected a name of params.yaml, found {values['data']!r}")
+    if not isinstance(values["seed"], int) or isinstance(values["seed"], bool):
+        raise ValueError(f"{file}: seed: expected a whole number, found {values['seed']!r}")
+    for section in ("runtime", *TRAINED, "gates"):
+        if not isinstance(values[section], Mapping):
+            raise ValueError(f"{file}: {section}: expected keys and values, found {values[section]!r}")
 
 
 def _with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 Config = TypeVar("Config")
+_PLAINLY = {"tuple_type": "expected a list", "dataclass_type": "expected keys and values"}  # instead of pydantic's words
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -65,13 +67,22 @@ def build(config: type[Config], values: Mapping[str, Any], *, where: str) -> Con
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         if first["type"] == "value_error":  # a config's own sentence, which says what was found
-            raise ValueError(f"{_join(where, name)}: {first['ctx']['error']}") from error
-        raise ValueError(f"{_join(where, name)}: {first['msg']} (found {first['input']!r})") from error
+            raise ValueError(_said_of(_join(where, name), str(first["ctx"]["error"]))) from error
+        said = _PLAINLY.get(first["type"], first["msg"])
+        raise ValueError(f"{_join(where, name)}: {said} (found {first['input']!r})") from error
 
 
 def _join(where: str, name: str) -> str:
     separator = ": " if where.endswith((".yaml", ".yml", ".json")) else "."
     return f"{where}{separator}{name}" if name else where
+
+
+def _said_of(place: str, sentence: str) -> str:
+    """A config's sentence may begin with its own section: of tiny.yaml: instruct.lora, "lora: rank …" is "rank …"."""
+    section = re.match(r"\w+(?=[:.])", sentence)
+    if section and section[0] in re.split(r"[.:] ?", place):
+        return place + sentence[section.end() :]
+    return f"{place}: {sentence}"
 
 
 def _refuse_unknown_keys(config: Any, values: object, where: str) -> None:
@@ -94,10 +105,16 @@ def _refuse_unknown_keys(config: Any, values: object, where: str) -> None:
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
             mend = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(sorted(known))}"
             raise ValueError(f"{_join(where, str(key))}: unknown key; {mend}")
-        if isinstance(value, bool | str) and known[key] in (int, float):
+        if isinstance(value, bool | str) and _is_number(known[key]):
             found = f"the text {value!r}" if isinstance(value, str) else str(value).lower()
             raise ValueError(f"{_join(where, str(key))}: expected a number, found {found}")
         _refuse_unknown_keys(known[key], value, _join(where, str(key)))
+
+
+def _is_number(kind: Any) -> bool:
+    """int, float, or one of them or nothing."""
+    options = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
+    return set(options) <= {int, float, type(None)}
 
 
 def _refuse_traps(values: object, where: str) -> None:

@@ -12,10 +12,15 @@ from tasks.configuration import build, merge, read_yaml, set_dotted
 class Optimizer:
     learning_rate: float
     warmup_steps: int = 0
+    alpha: int | None = None
 
     def __post_init__(self) -> None:
         if self.warmup_steps < 0:
             raise ValueError(f"warmup_steps: expected 0 or more, found {self.warmup_steps}")
+        if self.learning_rate < 0:
+            raise ValueError("optimizer: learning_rate must be above 0")
+        if self.learning_rate > 9:
+            raise ValueError("stages.largest_rate: expected at most 9")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +33,20 @@ def test_a_configs_own_sentence_is_passed_on_as_it_is() -> None:
     with pytest.raises(ValueError, match="warmup_steps") as caught:
         build(Stage, {"optimizer": {"learning_rate": 1.0, "warmup_steps": -1}}, where="tiny.yaml")
     assert str(caught.value) == "tiny.yaml: optimizer: warmup_steps: expected 0 or more, found -1"
+
+
+@pytest.mark.parametrize(
+    ("rate", "where", "sentence"),
+    [
+        (-1.0, "tiny.yaml: pretrain", "tiny.yaml: pretrain.optimizer: learning_rate must be above 0"),
+        (10.0, "params.yaml: stages", "params.yaml: stages.optimizer.largest_rate: expected at most 9"),
+        (10.0, "tiny.yaml: pretrain", "tiny.yaml: pretrain.optimizer: stages.largest_rate: expected at most 9"),
+    ],
+)
+def test_a_sentence_that_begins_with_its_section_does_not_say_it_twice(rate: float, where: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match="rate") as caught:
+        build(Stage, {"optimizer": {"learning_rate": rate}}, where=where)
+    assert str(caught.value) == sentence
 
 
 def test_builds_nested_frozen_dataclasses() -> None:
@@ -45,7 +64,11 @@ def test_builds_nested_frozen_dataclasses() -> None:
         ({"optimizer": {"learning_rate": "nan"}}, "learning_rate: expected a number, found the text 'nan'"),
         ({"optimizer": {"learning_rate": float("nan")}}, "nan is not a number one can train with"),
         ({"optimizer": {"learning_rate": 0.1, "warmup_steps": 1.5}}, "warmup_steps"),
+        ({"optimizer": {"learning_rate": 0.1, "alpha": True}}, "optimizer.alpha: expected a number, found true"),
+        ({"optimizer": {"learning_rate": 0.1, "alpha": "3"}}, "optimizer.alpha: expected a number, found the text '3'"),
         ({"optimizer": {}}, "optimizer.learning_rate"),
+        ({"optimizer": 3}, "tiny.yaml: optimizer: expected keys and values (found 3)"),
+        ({"optimizer": {"learning_rate": 0.1}, "names": "a"}, "tiny.yaml: names: expected a list (found 'a')"),
     ],
 )
 def test_refuses_with_the_key_and_the_mend(values: dict[str, object], message: str) -> None:

@@ -129,6 +129,13 @@ def build_instructions(split: Path, config: InstructionConfig, checkout: Path = 
 def _tasks(config: InstructionConfig, checkout: Path) -> list[TaskFile]:
     tasks = all_tasks([checkout / name for name in config.task_files])
     _refuse_unknown("families", config.families, tasks)
+    _refuse_unknown("held_out", config.held_out, tasks)
+    for family in config.held_out:
+        if config.families and family not in config.families:
+            raise ValueError(
+                f"instructions.held_out: {family} is none of instructions.families ({', '.join(config.families)}); add it "
+                "there, since what is held out is asked too, or hold out one of them"
+            )
     return [task for task in tasks if not config.families or task.family in config.families]
 
 
@@ -141,12 +148,14 @@ def _refuse_unknown(setting: str, families: Sequence[str], tasks: Sequence[TaskF
 
 def check_asked(config: InstructionConfig, asked: Sequence[str], checkout: Path = Path()) -> None:
     """ValueError where RLHF is to ask a family that is not trained on: to be told before anything is."""
+    if not isinstance(asked, list | tuple):
+        raise ValueError(f"align.families: expected a list, for example [form], found {asked!r}")
     tasks = _tasks(config, checkout)
     trained = sorted({task.family for task in tasks} - removed_families(tasks, config.held_out))
     for family in asked:
         if family not in trained:
             raise ValueError(
-                f"align.families: {family} is none of the families that params.yaml trains on; {nearest(family, trained)}"
+                f"align.families: {family} is none of the families that params.yaml trains on; {nearest(str(family), trained)}"
             )
 
 

@@ -11,6 +11,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scipy.stats import chi2
@@ -21,6 +22,7 @@ from tasks.alignment.instructions import (
     InstructionConfig,
     InstructionSet,
     build_instructions,
+    check_asked,
     mixing_weights,
     read_items,
     removed_families,
@@ -179,6 +181,26 @@ def test_families_related_to_a_held_out_one_are_left_out_with_it() -> None:
     assert removed_families(tasks, ("form",)) == {"form"}  # what is related to a family is said by that family
     with pytest.raises(ValueError, match=r"^instructions\.held_out: there is no family fom; did you mean form\?$"):
         removed_families(tasks, ("fom",))
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ("form", r"expected a list, for example \[form\], found 'form'$"),
+        (True, r"expected a list, for example \[form\], found True$"),
+        ([1], "1 is none of the families that params.yaml trains on; there are arithmetic, "),
+        (["completion"], "completion is none of the families that params.yaml trains on; there are arithmetic, "),
+    ],
+)
+def test_families_for_rlhf_that_are_none_are_a_sentence(asked: Any, sentence: str) -> None:
+    with pytest.raises(ValueError, match=rf"^align\.families: {sentence}"):
+        check_asked(InstructionConfig(), asked)
+    check_asked(InstructionConfig(), ["form"])
+
+
+def test_a_family_that_is_held_out_must_be_one_of_those_that_are_named() -> None:
+    with pytest.raises(ValueError, match=r"held_out: completion is none of instructions\.families \(form\); add it there"):
+        check_asked(InstructionConfig(families=("form",)), [])
 
 
 def test_unseen_items_ask_about_nothing_that_was_trained_on(tiny: Made) -> None:

@@ -148,8 +148,8 @@ def test_another_seed_begins_with_other_adapters(
     ("lora", "said"),
     [
         ({"ranks": 8}, r"tiny.yaml: instruct.lora.ranks: unknown key; did you mean rank\?"),
-        ({"rank": 0}, "tiny.yaml: instruct.lora: .*rank and alpha must be at least 1"),
-        ({"targets": ["q_prj"]}, "tiny.yaml: instruct.lora: .*no decoder has a linear layer q_prj; there are q_proj, k_proj"),
+        ({"rank": 0}, "^tiny.yaml: instruct.lora: rank and alpha must be at least 1"),
+        ({"targets": ["q_prj"]}, "^tiny.yaml: instruct.lora: no decoder has a linear layer q_prj; there are q_proj, k_proj"),
     ],
 )  # fmt: skip
 def test_a_recipe_that_asks_for_what_cannot_be_is_refused(lora: dict[str, Any], said: str) -> None:

@@ -34,3 +34,18 @@ def test_a_device_that_is_not_there_is_refused_before_anything_starts(monkeypatc
     found = recipe.load("gpu-124m")
     with pytest.raises(ValueError, match="device cuda was asked for, and torch finds none; take cpu, or auto"):
         recipe.validate(found.name, found.values)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "sentence"),
+    [
+        ("align=3", "tiny.yaml: align: expected keys and values, found 3"),
+        ("gates=", "tiny.yaml: gates: expected keys and values, found None"),
+        ("seed=x", "tiny.yaml: seed: expected a whole number, found 'x'"),
+        ("seed=true", "tiny.yaml: seed: expected a whole number, found True"),
+        ("data=[a]", r"tiny.yaml: data: expected a name of params.yaml, found \['a'\]"),
+    ],
+)
+def test_a_recipe_of_another_shape_is_refused_when_it_is_read(assignment: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=f"^{sentence}$"):
+        recipe.load("tiny", [assignment])
