@@ -11,7 +11,6 @@ from tasks.conversations.conversation import BadRow
 from tasks.conversations.fields import (
     SYSTEM_NAMES,
     TURN_LISTS,
-    Fields,
     fields_of,
     first_of,
     has,
@@ -25,7 +24,7 @@ from tasks.conversations.preferences import CHOSEN, REJECTED
 
 LABEL, LABELLED_TEXT = ("label",), ("sentence", "text", "document", "review")
 MOST_OPTIONS = 20
-NSMC_FIELDS, NSMC_LABELS = {"id", "document", "label"}, ("negative", "positive")  # its labels are 0 and 1 (Park 2015)
+NSMC_FIELDS, NSMC_NUMBERS, NSMC_LABELS = {"id", "document", "label"}, {"0", "1"}, ("negative", "positive")  # Park 2015
 INSTRUCTION, PROMPT, COMPLETION = ("instruction",), ("prompt",), ("completion", "response", "answer", "output")
 INPUTS, TARGETS = ("inputs", "inputs_pretokenized", "input"), ("targets", "targets_pretokenized", "target", "output")
 QUESTION, ANSWER, CONTEXT = ("question",), ("answer", "response", "output"), ("context",)
@@ -153,26 +152,24 @@ def _labelled(row: Item, file: File) -> Made:
     if not said.strip():
         raise BadRow("an empty user turn")
     options = "".join(f"\n- {each}" for each in file.labels) if len(file.labels) <= MOST_OPTIONS else ""
-    if (named := _label_of(fields)) != label:
+    if file.labels == NSMC_LABELS and label in NSMC_NUMBERS:
+        label = NSMC_LABELS[int(label)]
         file.notes["labels 0 and 1 of NSMC, learned as negative and positive"] += 1
-    return asked(joined(said, f"OPTIONS:{options}" if options else ""), named)
-
-
-def _label_of(fields: Fields) -> str:
-    """Its word, where the data set is known to have numbers for words: the words are what evaluation asks for."""
-    label = text(fields, LABEL).strip()
-    return NSMC_LABELS[int(label)] if set(fields) == NSMC_FIELDS and label in ("0", "1") else label
+    return asked(joined(said, f"OPTIONS:{options}" if options else ""), label)
 
 
 def labels_in(rows: Sequence[Item]) -> tuple[str, ...]:
-    """Every label of a file, sorted."""
-    found = set()
+    """Every label of a file, sorted; of NSMC's numbers the words, which are what evaluation asks for."""
+    found, is_nsmc = set(), False
     for row in rows:
         try:
-            found.add(_label_of(fields_of(row)))
+            fields = fields_of(row)
+            found.add(text(fields, LABEL).strip())
         except BadRow:
             continue  # it is dropped with its reason when its turn comes
-    return tuple(sorted(found - {""}))
+        is_nsmc |= set(fields) == NSMC_FIELDS
+    labels = found - {""}
+    return NSMC_LABELS if is_nsmc and labels <= NSMC_NUMBERS else tuple(sorted(labels))
 
 
 def _induced(row: Item, file: File) -> Made:

@@ -96,6 +96,11 @@ WRITTEN: dict[str, tuple[str, str, Any, list[list[tuple[str, str]]]]] = {
             [("u", 'she said "no"\n\nOPTIONS:\n- negative\n- positive'), ("a", "negative")],
         ],
     ),
+    "three labels in NSMC's fields are none of NSMC": (
+        "labelled", "topics.txt", TSV + "9\tnews\t2\n",
+        [[("u", f"{said}\n\nOPTIONS:\n- 0\n- 1\n- 2"), ("a", label)]
+         for said, label in (("good film", "1"), ('she said "no"', "0"), ("news", "2"))],
+    ),
     "hh-rlhf": (
         "hh-rlhf", "h.jsonl",
         [{"chosen": "\n\nHuman: Hi\n\nAssistant: Hello\n\nthere", "rejected": "\n\nHuman: Hi\n\nAssistant: Go away"}],
