@@ -23,9 +23,9 @@ class LoraShape:
     What an adapter adds to its layer is scaled by `alpha / rank` (alpha is the rank where nothing is said), `dropout` is of
     its input. `targets` are names of linear layers, q_proj for the one of every decoder layer; without any, all of them.
     Adapters learn at `learning_rate_factor` times the learning rate that the recipe has for the whole model.
-    `special_tokens`: the embeddings of those that the dialogues contain are trained too, and their rows of the head. A base
-    has never seen the marks between turns, and adapters alone do not teach it to write one. For a server that knows
-    adapters of linear layers alone, say false.
+    `special_tokens`: the embeddings of those that the dialogues contain are trained too, and their rows of the head, three
+    times as fast as the adapters where these are Muon's. A base has never seen the marks between turns, and adapters alone
+    do not teach it to write one. For a server that knows adapters of linear layers alone, say false.
 
     Measured on the laptop recipe's base after 120 steps of 16 dialogues at a learning rate of 0.003, nats over the last
     20 steps: the whole model 1.31; rank 32 1.42, rank 16 1.52; rank 8 1.69, and 2.99 (alpha 16) without special tokens.

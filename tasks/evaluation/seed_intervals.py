@@ -33,6 +33,9 @@ def resampled_means(scores_KSI: Array, draws: int = DRAWS) -> Array:
 def interval(scores_SI: Array, *, least: float | None = None) -> tuple[float, float, float]:
     """The mean of one model's scores, and its 95 % interval over seeds and items; a difference of paired ones as well.
 
+    Few seeds make it too narrow where they differ more than items do: of three it holds the truth about four times in
+    five, of five about nine in ten.
+
     Scores that lie between `least` and 1 and are all the same have a width too: `alike_interval` of the items.
     """
     if least is not None and np.ptp(scores_SI) == 0:

@@ -96,18 +96,19 @@ def test_the_missed_share_by_hand() -> None:
     assert bent.missed == pytest.approx(7 / 12, abs=1e-5)
 
 
-def test_an_interval_is_wide_enough_for_both_seeds_and_items() -> None:
-    """Luck of the seed plus luck of the item: of 95 % intervals of only 4 seeds about 86 % hold the truth, by Student's t.
+@pytest.mark.parametrize(("seeds", "fewest", "most"), [(3, 70, 88), (4, 75, 97), (5, 82, 97)])
+def test_an_interval_is_wide_enough_for_both_seeds_and_items(seeds: int, fewest: int, most: int) -> None:
+    """Luck of the seed plus luck of the item: of 95 % intervals of only 3 seeds about 79 % hold the truth, of 4 about 86 %.
 
     Over items alone (a bootstrap that forgets the seeds) it would be one in six.
     """
     inside = 0
     for trial in range(100):
         generator = np.random.default_rng(trial)
-        scores = generator.standard_normal((4, 1)) + generator.standard_normal((1, 100))
+        scores = generator.standard_normal((seeds, 1)) + generator.standard_normal((1, 100))
         _, low, high = interval(scores)
         inside += low <= 0.0 <= high
-    assert 75 <= inside <= 97
+    assert fewest <= inside <= most
 
 
 def test_equal_scores_have_no_interval() -> None:
