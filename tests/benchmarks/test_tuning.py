@@ -33,4 +33,4 @@ def test_differences_are_of_the_same_seeds_and_questions() -> None:
     lines = table(found)
     assert lines[3].split()[:3] == ["LoRA", "1,000", "0.500"]
     assert "+0.000 (-1.000 to +1.000)" in lines[3]
-    assert lines[-1].endswith("+0.000 (+0.000 to +0.000)")
+    assert lines[-1].endswith("+0.000 (-0.658 to +0.658)"), "two questions answered alike: z^2 / (2 + z^2)"

@@ -142,7 +142,7 @@ def table(found: Sequence[Asked]) -> list[str]:
 
 def _difference(found: Sequence[Asked], arm: str, name: str) -> str:
     ours, whole = (np.array([each.exact[name] for each in found if each.arm == one]) for one in (arm, WHOLE))
-    mean, low, high = interval(ours - whole)
+    mean, low, high = interval(ours - whole, least=-1.0)
     return f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
