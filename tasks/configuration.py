@@ -14,7 +14,10 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 Config = TypeVar("Config")
-_PLAINLY = {"tuple_type": "expected a list", "dataclass_type": "expected keys and values"}  # instead of pydantic's words
+_PLAINLY = {
+    "tuple_type": "expected a list",
+    "dataclass_type": "expected keys and values",
+}  # instead of pydantic's words
 
 
 class _StrictLoader(yaml.SafeLoader):

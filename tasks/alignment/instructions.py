@@ -155,7 +155,8 @@ def check_asked(config: InstructionConfig, asked: Sequence[str], checkout: Path 
     for family in asked:
         if family not in trained:
             raise ValueError(
-                f"align.families: {family} is none of the families that params.yaml trains on; {nearest(str(family), trained)}"
+                f"align.families: {family} is none of the families that params.yaml trains on; "
+                f"{nearest(str(family), trained)}"
             )
 
 

@@ -199,7 +199,9 @@ def test_families_for_rlhf_that_are_none_are_a_sentence(asked: Any, sentence: st
 
 
 def test_a_family_that_is_held_out_must_be_one_of_those_that_are_named() -> None:
-    with pytest.raises(ValueError, match=r"held_out: completion is none of instructions\.families \(form\); add it there"):
+    with pytest.raises(
+        ValueError, match=r"held_out: completion is none of instructions\.families \(form\); add it there"
+    ):
         check_asked(InstructionConfig(families=("form",)), [])
 
 
