@@ -13,7 +13,8 @@ LINEAR_LAYERS = (
     "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
     "c_attn", "c_proj", "c_fc",
 )  # fmt: skip
-TOKEN_ROWS = "trainable_tokens_delta"  # in a parameter's name: embeddings of single tokens, trained beside the adapters
+# in a parameter's name: of an adapter, and embeddings of single tokens that are trained beside the adapters
+ADAPTER, TOKEN_ROWS = "lora_", "trainable_tokens_delta"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-from models.lora import TOKEN_ROWS
+from models.lora import ADAPTER, TOKEN_ROWS
 
 # Newton-Schulz coefficients of the quintic that pushes every singular value toward 1.
 QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -161,7 +161,8 @@ def hidden_matrices(module: nn.Module) -> list[str]:
     names = []
     for name, tensor in module.named_parameters():
         # one row gives a scalar; its name would not do: BERT calls the values of its attention as others call such a head
-        is_head = tensor.shape[:1] == (1,) or name.split(".")[-2:-1] in (["lm_head"], ["head"], ["seq_relationship"])
+        gives_scalar = tensor.shape[:1] == (1,) and ADAPTER not in name  # an adapter of rank 1 has one row too
+        is_head = gives_scalar or name.split(".")[-2:-1] in (["lm_head"], ["head"], ["seq_relationship"])
         if tensor.dim() == 2 and id(tensor) not in tables and not is_head and TOKEN_ROWS not in name:
             names.append(name)
     return names

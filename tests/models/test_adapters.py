@@ -74,6 +74,14 @@ def test_new_adapters_add_nothing_and_want_every_gradient(kind: str) -> None:
     assert len([name for name, _ in model.named_parameters() if name not in learned]) == len(own)
 
 
+@pytest.mark.parametrize("rank", [1, 3])
+@KINDS
+def test_all_of_an_adapter_is_muons_whatever_its_rank(kind: str, rank: int) -> None:
+    model = decoder(kind)
+    Adapters(model, LoraShape(rank=rank), seed=1)
+    assert {name for name, each in model.named_parameters() if each.requires_grad} <= set(hidden_matrices(model))
+
+
 def test_the_parameters_of_adapters_by_hand() -> None:
     """rank x (inputs + outputs) of each layer; k_proj has one of two heads."""
     model = decoder("llama")
