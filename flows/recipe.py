@@ -69,8 +69,8 @@ def _refuse_misshapen(file: str, values: Mapping[str, Any]) -> None:
     """What is read before `validate`: the data set's name, the seed, and sections as mappings."""
     if not isinstance(values["data"], str):
         raise ValueError(f"{file}: data: expected a name of params.yaml, found {values['data']!r}")
-    if not isinstance(values["seed"], int) or isinstance(values["seed"], bool):
-        raise ValueError(f"{file}: seed: expected a whole number, found {values['seed']!r}")
+    if not isinstance(values["seed"], int) or isinstance(values["seed"], bool) or values["seed"] < 0:
+        raise ValueError(f"{file}: seed: expected a whole number of at least 0, found {values['seed']!r}")
     for section in ("runtime", *TRAINED, "gates"):
         if not isinstance(values[section], Mapping):
             raise ValueError(f"{file}: {section}: expected keys and values, found {values[section]!r}")

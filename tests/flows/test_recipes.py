@@ -41,8 +41,9 @@ def test_a_device_that_is_not_there_is_refused_before_anything_starts(monkeypatc
     [
         ("align=3", "tiny.yaml: align: expected keys and values, found 3"),
         ("gates=", "tiny.yaml: gates: expected keys and values, found None"),
-        ("seed=x", "tiny.yaml: seed: expected a whole number, found 'x'"),
-        ("seed=true", "tiny.yaml: seed: expected a whole number, found True"),
+        ("seed=x", "tiny.yaml: seed: expected a whole number of at least 0, found 'x'"),
+        ("seed=-1", "tiny.yaml: seed: expected a whole number of at least 0, found -1"),
+        ("seed=true", "tiny.yaml: seed: expected a whole number of at least 0, found True"),
         ("data=[a]", r"tiny.yaml: data: expected a name of params.yaml, found \['a'\]"),
     ],
 )
