@@ -52,13 +52,20 @@ def _variance_of_mean(scores_SI: Array) -> tuple[float, float]:
     """
     seeds, items = scores_SI.shape
     by_seed_S, by_item_I = scores_SI.mean(1), scores_SI.mean(0)
-    of_seeds = float(by_seed_S.var(ddof=1)) / seeds if seeds > 1 else 0.0
-    of_items = float(by_item_I.var(ddof=1)) / items if items > 1 else 0.0
     rest_SI = scores_SI - by_seed_S[:, None] - by_item_I + scores_SI.mean()
-    of_both = float((rest_SI**2).sum()) / max(1, (seeds - 1) * (items - 1)) / scores_SI.size  # is in each of the two
-    variance = max(of_seeds + of_items - of_both, of_seeds, of_items)
-    spread = of_seeds**2 / max(1, seeds - 1) + of_items**2 / max(1, items - 1)
+    own = (seeds - 1, items - 1, (seeds - 1) * (items - 1))
+    squares = (items * _squares(by_seed_S), seeds * _squares(by_item_I), _squares(rest_SI))
+    of_seeds, of_items, of_both = (
+        total / max(1, freedom) / scores_SI.size for total, freedom in zip(squares, own, strict=True)
+    )
+    # what seeds and items do together is in each of the two others once, and counts once
+    variance = max(of_seeds, of_both) + max(of_items, of_both) - of_both
+    spread = sum(part**2 / max(1, freedom) for part, freedom in zip((of_seeds, of_items, of_both), own, strict=True))
     return variance, variance**2 / spread if spread else math.inf
+
+
+def _squares(values: Array) -> float:
+    return float(((values - values.mean()) ** 2).sum())
 
 
 def _students_t(freedom: float) -> float:
