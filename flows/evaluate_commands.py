@@ -75,7 +75,8 @@ def _evaluated(settings: Settings, subject: Any, suite: str, request: Any) -> di
         f"{outcome.reused} of {outcome.cells} cells reused, {outcome.cells - outcome.reused} asked\n"
         f"page     {kept / PAGE_FILE}\nanswers  {kept / EXAMPLES_FILE}\n"
     )
-    return recorded
+    # the same model may have been asked under another name
+    return {**recorded, "model": {"name": subject.name, "digest": subject.digest, "path": str(subject.path)}}
 
 
 def _read(asked: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,6 @@ def suite_named(name: str) -> Suite:
         return harness_suite(name)
     if name not in SUITES:
         near = difflib.get_close_matches(name, SUITES, n=1)
-        meant = f"; did you mean {near[0]}?" if near else ";"
+        meant = f"; did you mean {near[0]}?" if near else "."
         raise ValueError(f"--suite {name}: there is no such suite{meant} Give one of {', '.join(SUITES)}, {PREFIX}TASK")
     return SUITES[name]

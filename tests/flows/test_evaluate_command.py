@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -95,6 +96,18 @@ def test_several_models_stand_beside_one_another_and_what_one_was_asked_is_not_a
         row = next(row for row in document["rows"] if (row["shots"], row["metric"]) == (1, "acc"))
         (line,) = [line for line in lines if line[:2] == ["1-shot", "acc"]]
         assert line[2 + 2 * place] == f"{row['value']:.2f}"
+
+
+def test_a_model_under_another_name_stands_under_that_name(
+    espalier_said: Said, model: Path, reviews: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(model, tmp_path / "copy")
+    options = ("--data", reviews, "--shots", "0", "--samples", 0, "--limit", 2)
+    status, said, error = espalier_said(model, tmp_path / "copy", *options, "--json")
+    assert status == 0, error
+    first, second = json.loads(said)["evaluations"]
+    assert first["identity"] == second["identity"]
+    assert [each["model"]["name"] for each in (first, second)] == ["model", "copy"]
 
 
 def test_a_wrong_model_is_told_before_another_is_asked(espalier_said: Said, model: Path, reviews: Path) -> None:
