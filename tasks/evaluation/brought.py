@@ -34,7 +34,7 @@ class Brought:
     benchmark: Benchmark
     train: list[Item] = field(default_factory=list)
     test: list[Item] = field(default_factory=list)
-    empty: int = 0  # the published NSMC has some
+    empty: int = 0  # without a question, as in the published NSMC, or an answer, as in Natural Instructions
     files: Counter[str] = field(default_factory=Counter)  # how many had a name
 
 
@@ -161,7 +161,8 @@ def _instructed(file: Opened, raws: Iterator[tuple[str, Raw]]) -> Iterator[tuple
 
 
 def _says(item: Item) -> bool:
-    return bool(item.slots["text"].strip())
+    """Whether it asks something; where nothing is the answer, to say nothing would be right."""
+    return bool(item.slots["text"].strip()) and any(map(str.strip, item.golds))
 
 
 def _named(benchmark: Benchmark, file: str) -> Benchmark:
@@ -192,6 +193,7 @@ def _item(benchmark: Benchmark, place: str, id: str, raw: Raw) -> Item:
         golds = golds_of(raw.answer, benchmark.answer_type, letters, ())
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
+    golds = tuple(filter(str.strip, golds)) or golds  # of several right answers a file may have an empty one
     shown = f"({golds[0]})" if benchmark.answer_type == "choice" else golds[0]
     return Item(
         id=id, place=place, slots=slots, shown=shown, golds=golds, options=raw.options,

@@ -174,6 +174,14 @@ def test_a_line_of_mmlu_without_a_header_may_hold_commas_and_line_breaks(tmp_pat
     ]
 
 
+def test_what_has_no_answer_is_passed_over_and_counted_and_an_empty_alternative_is_none(tmp_path: Path) -> None:
+    """As six summaries of task511 of Natural Instructions, and one translation of Instruction Induction."""
+    said = [{"input": "a", "output": [""]}, {"input": "b", "output": ["", "c"]}]
+    (found,) = brought([written(tmp_path, {"Definition": ["Sum it up."], "Instances": said})])
+    assert [(item.slots["text"], item.golds, item.shown) for item in found.test] == [("b", ("c",), "c")]
+    assert found.empty == 1
+
+
 def test_a_table_of_nsmc_is_read_and_reviews_without_a_word_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "ratings_train.txt"
     path.write_text("id\tdocument\tlabel\n1\t굳 ㅋ\t1\n2\t\t0\n3\t별로\t0\n", encoding="utf-8")
