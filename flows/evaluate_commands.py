@@ -26,6 +26,9 @@ def evaluate(models: Sequence[str], suite: str, asked: dict[str, Any], *, as_jso
     request = Request(**_read(asked))
     settings = load_settings()
     subjects = [subject_in(**_named(settings, model)) for model in models]  # no name is wrong when the first is asked
+    from tasks.evaluation.suites import refuse_unread
+
+    refuse_unread(suite, asked)
     documents = [_evaluated(settings, subject, suite, request) for subject in subjects]
     if as_json:
         print_json(documents[0] if len(documents) == 1 else {"evaluations": documents})

@@ -125,6 +125,8 @@ def test_a_wrong_model_is_told_before_another_is_asked(espalier_said: Said, mode
         (("{model}", "--run-code"), "--run-code: is about the programs of a recording"),
         (("{model}", "--suite", "promptin"), "no such suite; did you mean prompting?"),
         (("{model}", "--shots", "0,x"), "--shots 0,x: expected numbers"),
+        (("{model}", "--suite", "safety", "--skip-long"), "--skip-long: changes nothing in the suite safety"),
+        (("{model}", "--suite", "harness:t", "--samples", "3"), "--samples: changes nothing in the suite harness:t"),
         (("{model}", "--temperature", "0"), "--temperature 0.0: expected more than 0"),
         (("{model}", "--limit", "0"), "--limit from 1 on"),
         (("nowhere/at-all",), "there is no such folder"),
