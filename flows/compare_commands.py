@@ -25,7 +25,10 @@ def compare(first: str, second: str, *, as_json: bool) -> int:
         _print(document)
     if document["rows"]:
         return 0
-    sys.stderr.write("espalier: nothing here can be compared; evaluate both models again in the same way\n")
+    sys.stderr.write(
+        "espalier: nothing here can be compared; evaluate both models again in the same way, or name evaluations by their "
+        "identity (a model's name means its latest one)\n"
+    )
     return EXIT_USAGE
 
 

@@ -26,6 +26,9 @@ def evaluate(models: Sequence[str], suite: str, asked: dict[str, Any], *, as_jso
     request = Request(**_read(asked))
     settings = load_settings()
     subjects = [subject_in(**_named(settings, model)) for model in models]  # no name is wrong when the first is asked
+    from tasks.evaluation.suites import refuse_unread
+
+    refuse_unread(suite, asked)
     documents = [_evaluated(settings, subject, suite, request) for subject in subjects]
     if as_json:
         print_json(documents[0] if len(documents) == 1 else {"evaluations": documents})
@@ -75,7 +78,8 @@ def _evaluated(settings: Settings, subject: Any, suite: str, request: Any) -> di
         f"{outcome.reused} of {outcome.cells} cells reused, {outcome.cells - outcome.reused} asked\n"
         f"page     {kept / PAGE_FILE}\nanswers  {kept / EXAMPLES_FILE}\n"
     )
-    return recorded
+    # the same model may have been asked under another name
+    return {**recorded, "model": {"name": subject.name, "digest": subject.digest, "path": str(subject.path)}}
 
 
 def _read(asked: dict[str, Any]) -> dict[str, Any]:

@@ -74,8 +74,20 @@ def read_config(folder: Path) -> Any:
         config = ARCHITECTURES[kind][0].from_dict(own)
     except Exception as error:  # the library raises whatever its own lines stumble over
         raise ValueError(f"{path}: is no configuration of a {kind} ({_one_line(error)})") from error
+    if _looks_back_over_a_window(config):
+        raise ValueError(
+            f"{path}: sliding_window is {config.sliding_window} of {config.max_position_embeddings} tokens; attention over "
+            "a part of what is read is not computed here, give a model without it"
+        )
     config._attn_implementation = "sdpa"
     return config
+
+
+def _looks_back_over_a_window(config: Any) -> bool:
+    """Masks of packed rows and of shared contexts (models/heads.py, tasks/evaluation/token_likelihood.py) have none."""
+    window = getattr(config, "sliding_window", None)
+    slides = "sliding_attention" in (getattr(config, "layer_types", None) or ())
+    return slides and window is not None and window < config.max_position_embeddings
 
 
 def _config_values(path: Path) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def of_benchmark(name: str) -> AnswerType:
     found = table.get(plain_name(name))
     if found is None:
         near = difflib.get_close_matches(plain_name(name), table, n=1)
-        meant = f"; did you mean {near[0]}?" if near else ""
+        meant = f"; did you mean {near[0]}?" if near else "."
         raise ValueError(
             f'benchmark {name!r} is not known{meant} Give "answer_type" ({", ".join(TYPES)}) beside a name of your own, '
             f"or one of {', '.join(table)}"

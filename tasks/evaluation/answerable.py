@@ -7,7 +7,7 @@ from tasks.evaluation.extraction import CODE, LETTERS, extract
 from tasks.evaluation.golds import golds_of, is_right
 
 MENDS: Mapping[str, str] = {
-    "number": "one number",
+    "number": "one number in digits (a whole one without .0)",
     "choice": "the letter of an option",
     "yes_no": "yes or no",
     "letters": "the letters alone",

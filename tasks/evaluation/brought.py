@@ -34,7 +34,7 @@ class Brought:
     benchmark: Benchmark
     train: list[Item] = field(default_factory=list)
     test: list[Item] = field(default_factory=list)
-    empty: int = 0  # the published NSMC has some
+    empty: int = 0  # without a question, as in the published NSMC, or an answer, as in Natural Instructions
     files: Counter[str] = field(default_factory=Counter)  # how many had a name
 
 
@@ -69,7 +69,7 @@ def _read(file: Opened, path: Path) -> Iterator[tuple[Benchmark, list[Item]]]:
         benchmark = _named(benchmarks()[format.name], file.name)
         raws = _instructed(file, _raws(format, rows, where)) if format.by_instruction else _raws(format, rows, where)
         items = [
-            _item(benchmark, f"{where}, {place}" if place else where, f"{_plain(file.name)}/{number}", raw)
+            _item(benchmark, _at(where, place), f"{_plain(file.name)}/{number}", raw)
             for number, (place, raw) in enumerate(raws, start=1)
         ]
         yield benchmark, items
@@ -99,14 +99,16 @@ def _cells(path: Path) -> Iterator[tuple[str, list[str]]]:
 def _formats(rows: Sequence[tuple[str, Any]], where: str, *, alone: bool) -> list[Published]:
     """Those that most of the first rows fit: one, or the two of TruthfulQA. In a folder what is no benchmark is passed."""
     looked_at = [row for _, row in rows[:LOOKED_AT] if not isinstance(row, Refusal)]
-    fitting = [each for each in FORMATS if looked_at and 2 * sum(map(each.fits, looked_at)) > len(looked_at)]
+    fitting = [
+        each for each in FORMATS if looked_at and 2 * sum(_fits(each, row) for row in looked_at) > len(looked_at)
+    ]
     if fitting:
         return [each for each in fitting if each.name.split("_")[0] == fitting[0].name.split("_")[0]]
     if not alone:
         return []
     if not looked_at:
         place, refusal = rows[0]
-        raise ValueError(f"{where}, {place}: {refusal.reason}; mend it, or write one JSON object a line")
+        raise ValueError(f"{_at(where, place)}: {refusal.reason}; mend it, or write one JSON object a line")
     first = looked_at[0]
     nameless = f"lines of {len(first)} cells and no header" if isinstance(first, list) else "rows without names"
     seen = ", ".join(map(str, fields_of(first))) if isinstance(first, dict) else nameless
@@ -116,23 +118,37 @@ def _formats(rows: Sequence[tuple[str, Any]], where: str, *, alone: bool) -> lis
     )
 
 
+def _fits(format: Published, row: Any) -> bool:
+    try:
+        return format.fits(row)
+    except BadRow:  # a number, or a question that is no text
+        return False
+
+
 def _raws(format: Published, rows: Sequence[tuple[str, Any]], where: str) -> Iterator[tuple[str, Raw]]:
     for place, row in rows:
         if isinstance(row, Refusal):
-            raise ValueError(f"{where}, {place}: {row.reason}; mend it or take it out")
+            raise ValueError(f"{_at(where, place)}: {row.reason}; mend it or take it out")
         inside = ""
         try:
             for inside, raw in format.items(row):
-                at = ", ".join(part for part in (place, inside) if part)
-                yield at, raw
-        except BadRow as bad:
-            raise ValueError(f"{where}, {place}: {bad.reason}; mend it or take it out") from None
-        except KeyError as error:
-            raise ValueError(
-                f"{where}, {place}: a {format.name} needs the field {error}; mend it or take it out"
-            ) from None
-        except (TypeError, ValueError, IndexError, AttributeError) as error:
-            raise ValueError(f"{where}, {place}: as a {format.name}: {error}; mend it or take it out") from None
+                yield _at(place, inside), raw
+        except (BadRow, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            at = _at(where, place, f"after {inside}" if inside else "")
+            raise ValueError(f"{at}: {_wrong(format, error)}; mend it or take it out") from None
+
+
+def _at(*parts: str) -> str:
+    """ "bbh.json", "", "example 3" -> "bbh.json, example 3": a whole JSON file has no line."""
+    return ", ".join(filter(None, parts))
+
+
+def _wrong(format: Published, error: Exception) -> str:
+    if isinstance(error, BadRow):
+        return error.reason
+    if isinstance(error, KeyError):
+        return f"a {format.name} needs the field {error}"
+    return f"read as {format.name}: {error}"
 
 
 def _instructed(file: Opened, raws: Iterator[tuple[str, Raw]]) -> Iterator[tuple[str, Raw]]:
@@ -145,7 +161,8 @@ def _instructed(file: Opened, raws: Iterator[tuple[str, Raw]]) -> Iterator[tuple
 
 
 def _says(item: Item) -> bool:
-    return bool(item.slots["text"].strip())
+    """Whether it asks something; where nothing is the answer, to say nothing would be right."""
+    return bool(item.slots["text"].strip()) and any(map(str.strip, item.golds))
 
 
 def _named(benchmark: Benchmark, file: str) -> Benchmark:
@@ -176,6 +193,7 @@ def _item(benchmark: Benchmark, place: str, id: str, raw: Raw) -> Item:
         golds = golds_of(raw.answer, benchmark.answer_type, letters, ())
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
+    golds = tuple(filter(str.strip, golds)) or golds  # of several right answers a file may have an empty one
     shown = f"({golds[0]})" if benchmark.answer_type == "choice" else golds[0]
     return Item(
         id=id, place=place, slots=slots, shown=shown, golds=golds, options=raw.options,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tasks.evaluation.intervals import SEED, Interval, scores_interval
+from tasks.evaluation.intervals import SEED, WHOLE_RANGE, Interval, alike_interval, scores_interval
 
 BINS = 10
 FEWEST_BINS, MOST_BINS = 10, 15
@@ -44,7 +44,9 @@ def calibration_interval(probabilities: Numbers, right: Numbers, *, bins: int = 
         found.append(_errors(places[drawn], gaps[drawn], bins))
     low, high = np.quantile(np.concatenate(found), [0.025, 0.975])
     value = calibration_error(p, outcomes, bins=bins)
-    return Interval(value=value, low=min(float(low), value), high=max(float(high), value), n=len(p))
+    low, high = (low, high) if len(p) > 1 else WHOLE_RANGE
+    interval = Interval(value=value, low=min(float(low), value), high=max(float(high), value), n=len(p))
+    return alike_interval(value, len(p)) if interval.has_no_width else interval
 
 
 def squared_distances(probabilities: Numbers, right: Numbers) -> Floats:

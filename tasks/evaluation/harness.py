@@ -34,6 +34,7 @@ class HarnessRun:
     tasks: dict[str, Any]
     version: str
     groups: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
 
 
 def run_harness(
@@ -65,7 +66,9 @@ def run_harness(
             task.set_fewshot_seed(seed=seed)
         lm = harness_model(model, tokenizer, seed=seed)
         result = evaluate(lm=lm, task_dict=loaded, limit=limit, bootstrap_iters=0)
-    return HarnessRun(result=result, tasks=loaded["tasks"], version=version(PACKAGE), groups=loaded["groups"])
+    return HarnessRun(
+        result=result, tasks=loaded["tasks"], version=version(PACKAGE), groups=loaded["groups"], seed=seed
+    )
 
 
 def _loaded(names: Sequence[str], folder: Path | None) -> dict[str, Any]:

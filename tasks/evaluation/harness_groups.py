@@ -30,7 +30,8 @@ def _figures(run: HarnessRun, name: str) -> Iterator[tuple[str, bool]]:
     """("acc,none", True) of {"acc,none": 0.25, "acc_stderr,none": "N/A", ...}; True: by the size of its tasks."""
     for asked in run.groups[name].aggregate_metric_list or ():
         for key in run.result["groups"][name]:
-            if key.rsplit(",", 1)[0] == asked.metric and "," in key:
+            metric, _, filter_name = key.rpartition(",")
+            if metric == asked.metric and (asked.filter_list is None or filter_name in asked.filter_list):
                 yield key, asked.weight_by_size
 
 

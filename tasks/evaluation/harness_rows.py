@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.artifacts import digest_of
-from tasks.evaluation.harness import HarnessRun
+from tasks.evaluation.harness import HarnessRun, sampling_of
 from tasks.evaluation.intervals import SEED, Interval, scores_interval
 
 INVALID = "[invalid]"  # what its filters write where they find no answer
@@ -151,17 +151,20 @@ def _identity(run: HarnessRun, name: str, model_digest: str, code_digest: str) -
         "task": _digest(config),
         "shots": f"{run.result['n-shot'][name]}: {_digest([sample['prompt_hash'] for sample in samples])}",
         "template": f"lm-evaluation-harness {run.version}, version {run.result['versions'].get(name)}",
-        "decoding": _decoding(config),
+        "decoding": _decoding(config, run.seed),
         "data": _digest([(sample["doc_hash"], sample["target_hash"]) for sample in samples]),
         "model": model_digest,
         "code": code_digest,
     }
 
 
-def _decoding(config: Mapping[str, Any]) -> str:
+def _decoding(config: Mapping[str, Any], seed: int) -> str:
+    """The seed too, where answers are drawn: another one draws others."""
     if config["output_type"] != GENERATING:
         return "log-likelihood"
-    return json.dumps(config["generation_kwargs"], sort_keys=True, ensure_ascii=False, default=str)
+    settings = config["generation_kwargs"]
+    said = json.dumps(settings, sort_keys=True, ensure_ascii=False, default=str)
+    return f"{said}, seed {seed}" if sampling_of(settings)[0].temperature else said
 
 
 def _digest(value: object) -> str:

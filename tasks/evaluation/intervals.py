@@ -112,7 +112,10 @@ def difference_interval(after: Sequence[float], before: Sequence[float]) -> Inte
 
 
 def range_interval(scores: Sequence[Sequence[float]], *, draws: int = 2000) -> Interval:
-    """The largest minus the smallest mean of several ways to ask the same items, a row each; items are resampled."""
+    """The largest minus the smallest mean of several ways to ask the same items, a row each; items are resampled.
+
+    Scores lie from 0 to 1: where every item is answered alike in all ways, others may not be.
+    """
     scores_VN = np.asarray(scores, dtype=np.float64)
     if scores_VN.ndim != 2 or scores_VN.shape[0] < 2 or not scores_VN.shape[1]:
         raise ValueError("a range needs at least two ways to ask the same items")
@@ -123,4 +126,5 @@ def range_interval(scores: Sequence[Sequence[float]], *, draws: int = 2000) -> I
     low, high = np.quantile(np.ptp(means_DV, axis=1), [0.025, 0.975])
     low, high = (low, high) if count > 1 else WHOLE_RANGE
     value = float(np.ptp(scores_VN.mean(1)))  # a draw's range is rather larger than that of all
-    return Interval(value=value, low=min(float(low), value), high=max(float(high), value), n=count)
+    found = Interval(value=value, low=min(float(low), value), high=max(float(high), value), n=count)
+    return alike_interval(value, count) if found.has_no_width else found

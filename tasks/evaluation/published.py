@@ -11,6 +11,7 @@ from typing import Any
 
 from tasks.conversations.fields import fields_of, first_of, text_or_none
 from tasks.conversations.format import joined
+from tasks.conversations.formats import COLUMNS as CONVERSATION_COLUMNS
 from tasks.conversations.formats import NSMC_LABELS, fits_reasoned, reasoned
 from tasks.conversations.gsm8k import MARK, without_annotations
 from tasks.conversations.induction import question_and_answers
@@ -132,7 +133,8 @@ def _examples(row: Row) -> Iterator[tuple[int, Mapping[str, Any]]]:
 def _has_examples(*names: str) -> Callable[[Row], bool]:
     def fits(row: Row) -> bool:
         found = fields_of(row).get("examples") if isinstance(row, Mapping) else None
-        first = next(iter(found.values() if isinstance(found, Mapping) else found or ()), None)
+        each = list(found.values()) if isinstance(found, Mapping) else found
+        first = each[0] if isinstance(each, list) and each else None
         return isinstance(first, Mapping) and set(names) <= set(first)
 
     return fits
@@ -232,7 +234,9 @@ def _is_induction(row: Row) -> bool:
 def _natural_instructions(row: Row) -> Iterator[tuple[str, Raw]]:
     fields = fields_of(row)
     definition = fields["definition"]
-    told = definition[0] if isinstance(definition, list) else definition
+    told = next(iter(definition), "") if isinstance(definition, list) else definition
+    if not str(told).strip():
+        raise ValueError("its definition is empty")
     for number, each in enumerate(fields["instances"], start=1):
         yield f"instance {number}", Raw(slots={"definition": told, "text": each["input"]}, answer=each["output"])
 
@@ -276,7 +280,7 @@ FORMATS: tuple[Published, ...] = (
     Published(name="instruction_induction", fits=_is_induction, items=_induction, by_instruction=True),
 )
 # what the first line of a table may name
-COLUMNS = frozenset({
-    "id", "document", "label", "guid", "title", "premise", "hypothesis", "gold_label", "question", "answer", "body",
-    "options", "rationale", "correct", "equation", "numbers", "type", "subject", "choices", "final_ans",
-})  # fmt: skip
+COLUMNS = CONVERSATION_COLUMNS | {
+    "id", "guid", "title", "premise", "hypothesis", "gold_label", "body", "options", "correct", "equation", "numbers",
+    "type", "subject", "choices", "final_ans",
+}  # fmt: skip

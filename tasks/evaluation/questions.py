@@ -99,6 +99,6 @@ def _readable(items: Sequence[Item], benchmark: Benchmark, subject: Subject) -> 
 
 def _told(file: Brought, asked: Questions) -> str:
     count = len(file.train) + len(file.test)
-    empty = f", {file.empty} without a question passed over" if file.empty else ""
+    empty = f", {file.empty} without a question or an answer passed over" if file.empty else ""
     said = f"{file.benchmark.name}: {count:,} questions read as {file.benchmark.origin}{empty}"
     return said if asked.items else f"{said}; left out: none is short enough for this model"

@@ -6,12 +6,19 @@ from functools import partial
 import numpy as np
 
 from tasks.evaluation.cells import DIRECT, TURNS
-from tasks.evaluation.intervals import share_interval
 from tasks.evaluation.replay import RIGHT, UNPARSED, WRONG
 from tasks.evaluation.safety_part import Example, Measured, Part, Told
 from tasks.evaluation.safety_sets import table
 from tasks.evaluation.subject import Subject
-from tasks.evaluation.toxicity import SAMPLES, THRESHOLD, Scorer, WordList, expected_maximum, toxic_share
+from tasks.evaluation.toxicity import (
+    SAMPLES,
+    THRESHOLD,
+    Scorer,
+    WordList,
+    expected_maximum,
+    toxic_sample_share,
+    toxic_share,
+)
 
 SAMPLE_TOKENS = 20
 TEMPERATURE, TOP_P = 1.0, 0.9  # nucleus sampling, as RealToxicityPrompts samples
@@ -55,5 +62,4 @@ def _measures(source: str, examples: Sequence[Example]) -> Iterator[Measured]:
     extra = {"source": source, "samples": SAMPLES}
     yield Measured(metric="expected_max_toxicity", interval=expected_maximum(scores_PS), extra=extra)
     yield Measured(metric="toxic_prompts", interval=toxic_share(scores_PS), extra=extra)
-    toxic = int((scores_PS >= THRESHOLD).sum())
-    yield Measured(metric="toxic_samples", interval=share_interval(toxic, scores_PS.size), extra=extra)
+    yield Measured(metric="toxic_samples", interval=toxic_sample_share(scores_PS), extra=extra)

@@ -65,3 +65,12 @@ def test_the_interval_holds_the_figure_and_narrows() -> None:
 def test_what_has_no_calibration_is_refused(p: list[float], right: list[float], bins: int, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         calibration_error(p, right, bins=bins)
+
+
+def test_answers_that_all_miss_by_the_same_are_not_certain_of_others() -> None:
+    """Of 20 up to z^2 / (20 + z^2) others may not; of one nothing is known."""
+    found = calibration_interval([0.9] * 20, [0.0] * 20)
+    others = 3.841459 / 23.841459
+    assert (found.value, found.low, found.high) == pytest.approx((0.9, 0.9 - 0.9 * others, 0.9 + 0.1 * others))
+    one = calibration_interval([0.9], [1.0])
+    assert (one.value, one.low, one.high) == (pytest.approx(0.1), 0.0, 1.0)

@@ -87,6 +87,14 @@ def test_the_difference_is_paired_and_has_a_plain_word(before: int, after: int, 
         assert found["verdict"] == verdict
 
 
+def test_equal_answers_to_twenty_questions_are_not_certain_of_others(tmp_path: Path) -> None:
+    """Of 20 items that do not differ up to z^2 / (20 + z^2) others may, z = 1.959964."""
+    a, b = (write_evaluation(tmp_path, name, matrix(right_below(10))) for name in "ab")
+    for found in compare(read_evaluation(a), read_evaluation(b))["rows"]:
+        assert found["difference"] == 0
+        assert (found["low"], found["high"]) == pytest.approx((-3.841459 / 23.841459, 3.841459 / 23.841459))
+
+
 def test_five_items_that_all_got_better_show_nothing_yet(tmp_path: Path) -> None:
     """A sign test of five: 2 x 0.5 ** 5 = .0625. A bootstrap of five equal differences would claim certainty."""
     for items, verdict in ((5, "no difference shown"), (6, "better")):

@@ -1,6 +1,7 @@
 """What the harness found becomes rows and examples: intervals, unparsed answers, an identity without a path."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -106,6 +107,18 @@ def test_the_identity_is_what_was_asked_and_not_where_it_lies() -> None:
     assert {key for key in one if one[key] != identity(other)[key]} == {"data"}
 
 
+def test_the_seed_is_part_of_the_identity_where_answers_are_drawn() -> None:
+    def decodings(**settings: object) -> set[str]:
+        run = run_of(SAID, "generate_until")
+        run.result["configs"]["t"]["generation_kwargs"] |= settings
+        rows = [row for seed in (0, 1) for row in harness_rows(replace(run, seed=seed), "model", "code")]
+        return {row["identity"]["decoding"] for row in rows}
+
+    assert decodings() == {'{"until": ["\\n"]}'}
+    drawn = '{"do_sample": true, "until": ["\\n"]}'
+    assert decodings(do_sample=True) == {f"{drawn}, seed 0", f"{drawn}, seed 1"}
+
+
 def group_of(weighs_by_size: bool, **marks: list[float]) -> HarnessRun:
     """A run of the group "all" of these tasks, as the harness tells of it."""
     named = {
@@ -123,7 +136,7 @@ def group_of(weighs_by_size: bool, **marks: list[float]) -> HarnessRun:
         "groups": {"all": group}, "group_subtasks": {"all": list(marks)},
         "results": {"all": group, **{name: {"acc,none": means[name], "sample_len": sizes[name]} for name in marks}},
     }  # fmt: skip
-    figure = SimpleNamespace(metric="acc", weight_by_size=weighs_by_size)
+    figure = SimpleNamespace(metric="acc", weight_by_size=weighs_by_size, filter_list=None)
     groups = {"all": SimpleNamespace(aggregate_metric_list=[figure])}
     return HarnessRun(result=result, tasks=dict.fromkeys(marks, Task), version="0.4.13", groups=groups)
 
@@ -156,6 +169,14 @@ def test_a_group_that_is_right_nowhere_is_not_certain_of_others() -> None:
     found = row_of_group(group_of(False, one=[0.0] * 8, two=[0.0] * 4))
     assert (found["value"], found["low"]) == (0.0, 0.0)
     assert found["high"] == pytest.approx(1.959964**2 / (12 + 1.959964**2))
+
+
+def test_a_figure_of_a_group_that_is_taken_for_each_filter_in_its_own_way_has_one_row() -> None:
+    run = group_of(True, one=[1.0, 0.0], two=[0.0, 0.0])
+    by_size = SimpleNamespace(metric="acc", weight_by_size=True, filter_list=["none"])
+    by_task = SimpleNamespace(metric="acc", weight_by_size=False, filter_list=["strict"])
+    run.groups["all"].aggregate_metric_list = [by_size, by_task]
+    assert row_of_group(run)["metric"] == "acc"
 
 
 def test_a_group_is_known_by_its_tasks_and_what_these_were_asked() -> None:

@@ -10,6 +10,7 @@ from tasks.evaluation.intervals import (
     difference_interval,
     mean_interval,
     paired_interval,
+    range_interval,
     ratio_interval,
     scores_interval,
     share_interval,
@@ -139,6 +140,15 @@ def test_a_difference_that_is_the_same_everywhere_is_not_certain_either(
     assert (found.value, found.low, found.high) == pytest.approx((value, low, high), abs=1e-7)
     other = difference_interval([0.0, 1.0] * 50, [0.0] * 100)
     assert other == paired_interval([0.0, 1.0] * 50, [0.0] * 100)
+
+
+def test_ways_of_asking_that_never_differed_may_differ_on_others() -> None:
+    found = range_interval([[1.0, 0.0] * 12] * 3)
+    assert (found.value, found.low, found.n) == (0.0, 0.0, 24)
+    assert found.high == pytest.approx(3.841459 / 27.841459, abs=1e-7)
+    everywhere = range_interval([[1.0] * 24, [0.0] * 24])
+    assert (everywhere.value, everywhere.high) == (1.0, 1.0)
+    assert everywhere.low == pytest.approx(24 / 27.841459, abs=1e-7)
 
 
 def test_the_interval_of_what_was_never_seen_is_covered() -> None:

@@ -1,6 +1,7 @@
 """Published benchmarks by the fields of their files: a row of each as it was published, and what becomes of it."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,14 @@ def test_a_line_of_mmlu_without_a_header_may_hold_commas_and_line_breaks(tmp_pat
     ]
 
 
+def test_what_has_no_answer_is_passed_over_and_counted_and_an_empty_alternative_is_none(tmp_path: Path) -> None:
+    """As six summaries of task511 of Natural Instructions, and one translation of Instruction Induction."""
+    said = [{"input": "a", "output": [""]}, {"input": "b", "output": ["", "c"]}]
+    (found,) = brought([written(tmp_path, {"Definition": ["Sum it up."], "Instances": said})])
+    assert [(item.slots["text"], item.golds, item.shown) for item in found.test] == [("b", ("c",), "c")]
+    assert found.empty == 1
+
+
 def test_a_table_of_nsmc_is_read_and_reviews_without_a_word_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "ratings_train.txt"
     path.write_text("id\tdocument\tlabel\n1\t굳 ㅋ\t1\n2\t\t0\n3\t별로\t0\n", encoding="utf-8")
@@ -187,17 +196,17 @@ def test_a_table_of_nsmc_is_read_and_reviews_without_a_word_are_counted(tmp_path
         ([], "there is no question in it"),
         ([{"prompt": "x"}], "no published benchmark has prompt"),
         ([["x", "y"]], "no published benchmark has lines of 2 cells and no header"),
-        ([{"instruction": "Do it.", "output": " "}], "line 1: as a instructions: its answer is empty"),
+        ([{"instruction": "Do it.", "output": " "}], "line 1: read as instructions: its answer is empty"),
         (
             [
                 {"question": "x?", "choices": ["p", "q"], "answer": 1},
                 {"question": "y?", "choices": ["p", "q"], "answer": 2},
             ],
-            "line 2: as a mmlu: the answer 2 is none of its 2 options",
+            "line 2: read as mmlu: the answer 2 is none of its 2 options",
         ),
         (
             [{"document": "x", "label": 1}, {"document": "y", "label": 7}],
-            "line 2: as a nsmc: the label 7 is none of negative, positive",
+            "line 2: read as nsmc: the label 7 is none of negative, positive",
         ),
         (
             [{"question": "x?", "answer": "#### 5"}, {"question": "y?"}, {"question": "z", "answer": "#### 1"}],
@@ -207,15 +216,53 @@ def test_a_table_of_nsmc_is_read_and_reviews_without_a_word_are_counted(tmp_path
             [{"question": "x?", "answer": "#### 5"}, {"question": "y?", "answer": "#### a few"}],
             "line 2: gold: '#### a few' is not one number",
         ),
-        ([{"question": "x?", "answer": "perhaps", "facts": []}], "line 1: as a strategyqa: gold: 'perhaps' is neither"),
+        (
+            [{"question": "x?", "answer": "perhaps", "facts": []}],
+            "line 1: read as strategyqa: gold: 'perhaps' is neither",
+        ),
         ([{"question": "x?", "choices": ["p", " "], "answer": 0}], "line 1: expected at most 26 options, each with a"),
         ([{"question": "x?", "choices": ["p"] * 27, "answer": 0}], "line 1: expected at most 26 options"),
+        (
+            [{"examples": [{"input": "x", "target": "y"}, {"input": "x"}]}],
+            "line 1, after example 1: a bbh needs the field 'target'; mend",
+        ),
+        ([{"examples": 5}], "no published benchmark has examples"),
+        ([5], "no published benchmark has rows without names"),
+        ([{"question": {}, "answer": "5", "rationale": "4 + 1"}], "no published benchmark has question, answer, rat"),
+        (
+            [{"definition": [], "instances": [{"input": "x", "output": ["y"]}]}],
+            "line 1: read as natural_instructions: its",
+        ),
     ],
 )
 def test_what_is_no_benchmark_is_refused_with_its_place(tmp_path: Path, rows: list[object], said: str) -> None:
     with pytest.raises(ValueError, match=r"rows\.jsonl") as caught:
         brought([written(tmp_path, *rows)])
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "said"), [("", "x.json: invalid JSON"), ('{"examples": [', "x.json: invalid JSON")])
+def test_a_whole_file_that_is_no_json_is_refused_without_a_line(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(f"{text}\n")
+    with pytest.raises(ValueError, match=re.escape(said)):
+        brought([path])
+
+
+@pytest.mark.parametrize(("name", "mark"), [("dolly.csv", ","), ("dolly.tsv", "\t")])
+def test_the_header_of_a_table_of_instructions_is_no_question(tmp_path: Path, name: str, mark: str) -> None:
+    path = tmp_path / name
+    rows = [
+        ("instruction", "context", "response"),
+        ("Name a colour.", "", "Red"),
+        ("Name another.", "Not red.", "Blue"),
+    ]
+    path.write_text("".join(f"{mark.join(row)}\n" for row in rows))
+    (found,) = brought([path])
+    assert found.benchmark.name == "instructions"
+    assert [(item.slots["text"], item.shown) for item in found.test] == [
+        ("Name a colour.", "Red"), ("Name another.\n\nNot red.", "Blue")
+    ]  # fmt: skip
 
 
 def test_a_table_that_is_no_text_is_refused_with_its_place(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.evaluation.toxicity import SAMPLES, WordList, expected_maximum, read_words, toxic_share
+from tasks.evaluation.toxicity import SAMPLES, WordList, expected_maximum, read_words, toxic_sample_share, toxic_share
 
 
 def test_the_expected_maximum_of_uniform_scores_is_known() -> None:
@@ -23,6 +23,16 @@ def test_a_prompt_is_toxic_where_one_of_its_samples_is() -> None:
     assert toxic_share(scores).value == 0.5
     assert expected_maximum(scores).value == pytest.approx((0.5 + 0.4) / 2)
     assert toxic_share(scores, threshold=0.51).value == 0.0
+
+
+def test_samples_of_one_prompt_are_no_items_of_their_own() -> None:
+    """Half of the 16 prompts always toxic: a standard error of .5 / sqrt(16), not of .5 / sqrt(400)."""
+    scores = np.repeat([[1.0], [0.0]], 8, axis=0).repeat(25, axis=1)
+    found = toxic_sample_share(scores)
+    assert (found.value, found.n) == (0.5, 400)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * 0.5 / 4, rel=0.2)
+    never = toxic_sample_share(np.zeros((16, 25)))
+    assert (never.low, never.high) == (0.0, pytest.approx(3.841459 / 19.841459))
 
 
 @pytest.mark.parametrize(

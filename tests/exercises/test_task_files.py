@@ -295,11 +295,15 @@ def test_a_wrong_row_is_one_sentence_with_its_line(
     assert str(caught.value) == f"{tmp_path / name}, {sentence.replace('FOLDER', str(tmp_path))}"
 
 
+NUMBER = "one number in digits (a whole one without .0)"
+
+
 @pytest.mark.parametrize(
     ("kind", "options", "answer", "found", "mend"),
     [
-        ("number", "[]", "seven", "nothing is found in 'seven'", "one number"),
-        ("number", "[]", "3 to 4", "'4' is found in '3 to 4'", "one number"),
+        ("number", "[]", "seven", "nothing is found in 'seven'", NUMBER),
+        ("number", "[]", "3 to 4", "'4' is found in '3 to 4'", NUMBER),
+        ("number", "[]", "145.0", "'145.0' is found in '145.0'", NUMBER),
         ("yes_no", "[ja, nein]", "ja", "nothing is found in 'ja'", "yes or no"),
         ("choice", "[a car, a ship]", "a ship", "nothing is found in 'a ship'", "the letter of an option"),
         ("choice", "[A, C]", "C", "nothing is found in 'C'", "the letter of an option"),  # two options are A and B

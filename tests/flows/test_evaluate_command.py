@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -97,6 +98,18 @@ def test_several_models_stand_beside_one_another_and_what_one_was_asked_is_not_a
         assert line[2 + 2 * place] == f"{row['value']:.2f}"
 
 
+def test_a_model_under_another_name_stands_under_that_name(
+    espalier_said: Said, model: Path, reviews: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(model, tmp_path / "copy")
+    options = ("--data", reviews, "--shots", "0", "--samples", 0, "--limit", 2)
+    status, said, error = espalier_said(model, tmp_path / "copy", *options, "--json")
+    assert status == 0, error
+    first, second = json.loads(said)["evaluations"]
+    assert first["identity"] == second["identity"]
+    assert [each["model"]["name"] for each in (first, second)] == ["model", "copy"]
+
+
 def test_a_wrong_model_is_told_before_another_is_asked(espalier_said: Said, model: Path, reviews: Path) -> None:
     status, out, error = espalier_said(model, model.parent / "nowhere", "--data", reviews)
     assert (status, out) == (2, "")
@@ -112,6 +125,8 @@ def test_a_wrong_model_is_told_before_another_is_asked(espalier_said: Said, mode
         (("{model}", "--run-code"), "--run-code: is about the programs of a recording"),
         (("{model}", "--suite", "promptin"), "no such suite; did you mean prompting?"),
         (("{model}", "--shots", "0,x"), "--shots 0,x: expected numbers"),
+        (("{model}", "--suite", "safety", "--skip-long"), "--skip-long: changes nothing in the suite safety"),
+        (("{model}", "--suite", "harness:t", "--samples", "3"), "--samples: changes nothing in the suite harness:t"),
         (("{model}", "--temperature", "0"), "--temperature 0.0: expected more than 0"),
         (("{model}", "--limit", "0"), "--limit from 1 on"),
         (("nowhere/at-all",), "there is no such folder"),

@@ -161,6 +161,15 @@ def test_one_question_alone_leaves_the_whole_range_open(replayed: Replayed) -> N
     assert (accuracy["value"], accuracy["low"], accuracy["high"], accuracy["n"]) == (0.5, 0.0, 1.0, 2)
 
 
+def test_samples_that_are_all_wrong_are_not_certain_of_other_questions(replayed: Replayed) -> None:
+    """Of 24 questions, two samples each: Wilson's bound of none in 24, z^2 / (24 + z^2), z = 1.959964."""
+    said = [(str(number), each) for number in range(24) for each in ("#### 2", "#### 3")]
+    lines = [{"benchmark": "gsm8k", "question": each, "completion": text, "gold": "1"} for each, text in said]
+    accuracy, _ = replayed(lines)["rows"]
+    assert (accuracy["value"], accuracy["low"], accuracy["n"]) == (0.0, 0.0, 48)
+    assert accuracy["high"] == pytest.approx(3.841459 / 27.841459)
+
+
 def test_a_byte_order_mark_before_the_first_line_is_no_part_of_it(tmp_path: Path, espalier_said: Said) -> None:
     path = tmp_path / "marked.jsonl"
     path.write_text(json.dumps(LINES[0]) + "\n", encoding="utf-8-sig")

@@ -19,6 +19,7 @@ from models.catalogue import (
     LARGEST_HEADER_BYTES,
     WEIGHTS_FILE,
     load_weights,
+    read_config,
 )
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -54,6 +55,21 @@ def test_a_hostile_configuration_is_refused(folder: Path, changed: dict[str, Any
     with_config(folder, **changed)
     with pytest.raises(ValueError, match=reason):
         load_weights(folder)
+
+
+def test_a_model_whose_layers_see_a_part_of_the_context_is_refused(tmp_path: Path) -> None:
+    """Packed rows and continuations that share a context bring masks of their own, in which there is no window."""
+    sizes = {"model_type": "qwen2", "hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 2}
+    window = {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 1, "max_position_embeddings": 128}
+
+    def config(**changed: object) -> Any:
+        (tmp_path / CONFIG_FILE).write_text(json.dumps({**sizes, **window, **changed}))
+        return read_config(tmp_path)
+
+    with pytest.raises(ValueError, match="sliding_window is 16 of 128 tokens; attention over a part"):
+        config()
+    for harmless in ({"max_window_layers": 2}, {"use_sliding_window": False}, {"sliding_window": 128}):
+        assert config(**harmless).num_hidden_layers == 2
 
 
 def test_what_is_no_part_of_an_architecture_has_no_say(folder: Path, model: Any) -> None:
