@@ -47,7 +47,7 @@ def interval(scores_SI: Array, *, least: float | None = None) -> tuple[float, fl
 
 
 def _variance_of_mean(scores_SI: Array) -> tuple[float, float]:
-    """The variance of the mean over drawn seeds and drawn items (a two-way layout, Brennan 2001, section 6.1), and its
+    """The variance of the mean over drawn seeds and drawn items (crossed at random, as in Brennan 2001), and its
     degrees of freedom by Satterthwaite (1946): about S - 1 where seeds differ most, I - 1 where items do.
     """
     seeds, items = scores_SI.shape
