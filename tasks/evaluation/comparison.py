@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tasks.evaluation.comparable import PLACE, Row, comparable, place_of
-from tasks.evaluation.intervals import paired_interval
+from tasks.evaluation.intervals import difference_interval, paired_interval
 from tasks.evaluation.stored import Evaluation, scores_of
 
 BETTER, WORSE, UNSHOWN = "better", "worse", "no difference shown"
@@ -70,7 +70,8 @@ def difference(a: Evaluation, b: Evaluation, row_a: Row, row_b: Row) -> dict[str
     paired = bool(scores_a) and scores_a.keys() == scores_b.keys()
     if paired:
         before, after = list(scores_a.values()), [scores_b[id] for id in scores_a]
-        found = paired_interval(after, before)
+        are_shares = all(0 <= score <= 1 for score in (*before, *after))
+        found = (difference_interval if are_shares else paired_interval)(after, before)
         low, high = found.low, found.high
         enough = sum(x != y for x, y in zip(before, after, strict=True)) >= LEAST_DIFFERING
     else:
