@@ -161,6 +161,15 @@ def test_one_question_alone_leaves_the_whole_range_open(replayed: Replayed) -> N
     assert (accuracy["value"], accuracy["low"], accuracy["high"], accuracy["n"]) == (0.5, 0.0, 1.0, 2)
 
 
+def test_samples_that_were_all_right_are_not_certain_of_other_questions(replayed: Replayed) -> None:
+    """Wilson of 4 in 4 questions, whatever the number of samples: 1 / (1 + z^2 / 4) = 0.510."""
+    line = {"benchmark": "gsm8k", "completion": "1", "gold": "1"}
+    mean, voted = replayed([{**line, "question": f"{number // 2}?"} for number in range(8)])["rows"]
+    assert (mean["low"], mean["high"]) == (pytest.approx(0.510, abs=1e-3), 1.0)
+    assert voted["low"] == pytest.approx(mean["low"])
+    assert (mean["n"], voted["n"]) == (8, 4)
+
+
 def test_a_byte_order_mark_before_the_first_line_is_no_part_of_it(tmp_path: Path, espalier_said: Said) -> None:
     path = tmp_path / "marked.jsonl"
     path.write_text(json.dumps(LINES[0]) + "\n", encoding="utf-8-sig")
