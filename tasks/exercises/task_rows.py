@@ -58,7 +58,8 @@ def _json_or_parquet_rows(file: Path) -> Placed:
     with file.open("rb") as stream:
         for place, row in read_rows(Member(name=file.name, stream=stream), Limits()):
             if isinstance(row, Refusal):
-                raise ValueError(f"{file}, {place}: {row.reason} ({row.detail}); mend this row")
+                where, what = (f"{file}, {place}", "row") if place else (file, "file")
+                raise ValueError(f"{where}: {row.reason} ({row.detail}); mend this {what}")
             yield place, row
 
 
