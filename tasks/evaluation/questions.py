@@ -14,7 +14,7 @@ from tasks.evaluation.prompts import prompt_of
 from tasks.evaluation.subject import Subject
 from tasks.evaluation.suite import Request
 
-MOST_MADE = 10_000  # some makers never run out
+MOST_MADE = 1_000_000  # some makers never run out
 
 
 @dataclass(frozen=True, kw_only=True)
