@@ -29,6 +29,8 @@ def number_gold(text: str) -> str:
 def choice_gold(text: str, letters: str, choices: Sequence[str]) -> str:
     """'(B)', 'B', or the text of the second choice -> 'B'."""
     if text in choices:
+        if list(choices).count(text) > 1:
+            raise ValueError(f"gold: {text[:60]!r} is more than one of the choices; give the letter that is meant")
         return letters[list(choices).index(text)]
     found = re.fullmatch(r"\(?([A-Z])\)?\.?", text.strip())
     if found is None or found[1] not in letters:

@@ -267,6 +267,10 @@ def test_programs_run_only_when_asked_for(tmp_path: Path, replayed: Replayed, es
         ({"benchmark": "gsm8k", "completion": "1"}, "line 2: gold is missing; give the right answer"),
         ({"benchmark": "gsm8k", "completion": "1", "gold": "one"}, "line 2: gold: 'one' is not one number; give it alone"),
         ({"benchmark": "aqua", "completion": "1", "gold": "F"}, "line 2: gold: 'F' is none of the choices"),
+        (
+            {"benchmark": "aqua", "choices": ["x", "x"], "completion": "(B)", "gold": "x"},
+            "line 2: gold: 'x' is more than one of the choices; give the letter that is meant",
+        ),
         ({"benchmark": "gsm8k", "completion": "1", "gold": "1", "shots": -1}, "line 2: shots: expected a whole number"),
         ({"benchmark": "gsm8k", "completion": "1", "gold": "1", "shots": True}, "line 2: shots: expected a whole number"),
         ({"benchmark": "aqua", "completion": "1", "gold": "A", "mode": "strict"}, "mode 'strict' is no rule for a choice"),
