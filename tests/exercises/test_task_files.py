@@ -295,7 +295,7 @@ def test_a_wrong_row_is_one_sentence_with_its_line(
     assert str(caught.value) == f"{tmp_path / name}, {sentence.replace('FOLDER', str(tmp_path))}"
 
 
-def test_a_broken_file_of_rows_has_no_place_in_its_sentence(of_rows: Callable[..., TaskFile], tmp_path: Path) -> None:
+def test_a_broken_file_of_rows_has_no_place_in_its_sentence(of_rows: Callable[..., TaskFile]) -> None:
     task = of_rows("a.json", "[1,", "{text: q, answer: a}", options="[]")
     with pytest.raises(ValueError, match=r"a\.json: invalid JSON .*; mend this file$"):
         file_exercises(task, answerable)
