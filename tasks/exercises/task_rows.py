@@ -19,7 +19,10 @@ def file_exercises(task: TaskFile, answerable: Answerable) -> list[Exercise]:
     file = task.source.file
     assert file is not None
     rows = _table_rows(file) if file.suffix.lower() in TABLES else _json_or_parquet_rows(file)
-    found = [_exercise(task, f"{file}, {place}" if place else str(file), row, answerable) for place, row in rows]
+    try:
+        found = [_exercise(task, f"{file}, {place}" if place else str(file), row, answerable) for place, row in rows]
+    except PermissionError as error:
+        raise ValueError(f"{file}: may not be read; change its rights") from error
     if not found:
         raise ValueError(f"{file}: there is no row in it; {task.path} needs exercises")
     return found

@@ -170,6 +170,21 @@ def test_samples_that_were_all_right_are_not_certain_of_other_questions(replayed
     assert (mean["n"], voted["n"]) == (8, 4)
 
 
+def test_a_file_that_may_not_be_read_is_one_sentence(tmp_path: Path, espalier_said: Said) -> None:
+    path = tmp_path / "closed.jsonl"
+    path.write_text(json.dumps({"benchmark": "gsm8k", "completion": "1", "gold": "1"}) + "\n", encoding="utf-8")
+    assert espalier_said("evaluate", "--replay", path)[0] == 0
+    path.chmod(0)
+    user = os.geteuid()
+    if user == 0:  # who may read all
+        os.seteuid(65534)
+    try:
+        status, out, error = espalier_said("evaluate", "--replay", path)
+    finally:
+        os.seteuid(user)
+    assert (status, out, error) == (2, "", f"espalier: {path}: Permission denied; change its rights, or name another\n")
+
+
 def test_a_byte_order_mark_before_the_first_line_is_no_part_of_it(tmp_path: Path, espalier_said: Said) -> None:
     path = tmp_path / "marked.jsonl"
     path.write_text(json.dumps(LINES[0]) + "\n", encoding="utf-8-sig")
