@@ -25,6 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"espalier: {error}", file=sys.stderr)
         return EXIT_USAGE
+    except PermissionError as error:
+        if error.filename is None:
+            raise
+        print(f"espalier: {error.filename}: {error.strerror}; change its rights, or name another", file=sys.stderr)
+        return EXIT_USAGE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:

@@ -14,10 +14,10 @@ from infra.settings import Settings, load_settings
 def compare(first: str, second: str, *, as_json: bool) -> int:
     """A table of what can be compared and a list of what cannot; status 2 when nothing can."""
     from tasks.evaluation.comparison import compare as compared
-    from tasks.evaluation.stored import read_evaluation
+    from tasks.evaluation.stored import alike, read_evaluation
 
     settings = load_settings()
-    a, b = (read_evaluation(_found(settings, name)) for name in (first, second))
+    a, b = map(read_evaluation, alike(_found(settings, first), _found(settings, second)))
     document = compared(a, b)
     if as_json:
         print_json(document)
@@ -32,16 +32,16 @@ def compare(first: str, second: str, *, as_json: bool) -> int:
     return EXIT_USAGE
 
 
-def _found(settings: Settings, name: str) -> Path:
-    """An evaluation that is named itself, or by a model; `production` and the like are known to the ledger."""
-    from tasks.evaluation.stored import find_evaluation
+def _found(settings: Settings, name: str) -> list[Path]:
+    """An evaluation that is named itself, or those of a model; `production` and the like are known to the ledger."""
+    from tasks.evaluation.stored import find_evaluations
 
     root = settings.home / EVALUATIONS
     try:
-        return find_evaluation(root, name)
+        return find_evaluations(root, name)
     except ValueError:
         with sessions.ledger(settings) as engine, suppress(ValueError):
-            return find_evaluation(root, versions.find_version(engine, name)["digest"])
+            return find_evaluations(root, versions.find_version(engine, name)["digest"])
         raise
 
 

@@ -27,7 +27,7 @@ def comparison(document: Mapping[str, Any]) -> RenderableType:
             parts.append(Text(said, style="dim"))
         if any(not row["paired"] for row in rows):
             parts.append(
-                Text("~: from the intervals of A and B alone, since the figure is no mean over items", style="dim")
+                Text("~: from the intervals of A and B alone, since the figure is no mean of kept scores", style="dim")
             )
     if refused:
         parts += [Text(), Text(f"not compared: {len(refused):,}", style="bold"), *_refused(refused)]

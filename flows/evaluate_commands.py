@@ -22,13 +22,12 @@ def evaluate(models: Sequence[str], suite: str, asked: dict[str, Any], *, as_jso
     """A table of the rows, of several models beside one another, or the documents; the folder that holds each is named."""
     from tasks.evaluation.subject import subject_in
     from tasks.evaluation.suite import Request
+    from tasks.evaluation.suites import refuse_unused
 
+    refuse_unused(suite, asked)
     request = Request(**_read(asked))
     settings = load_settings()
     subjects = [subject_in(**_named(settings, model)) for model in models]  # no name is wrong when the first is asked
-    from tasks.evaluation.suites import refuse_unread
-
-    refuse_unread(suite, asked)
     documents = [_evaluated(settings, subject, suite, request) for subject in subjects]
     if as_json:
         print_json(documents[0] if len(documents) == 1 else {"evaluations": documents})

@@ -118,6 +118,8 @@ def _checked(version: dict[str, Any]) -> dict[str, Any]:
 
 def chat(model: str, once: str | None) -> int:
     """Talk to a model; its files are checked first."""
+    if once is not None and not once.strip():
+        raise ValueError("--once: there is no message in it; write one")
     settings = load_settings()
     prepare(settings)
     with sessions.ledger(settings) as engine:

@@ -4,7 +4,8 @@ The command reads recipes as plain mappings, so that deciding what can be reused
 dataclasses that check every key live beside what they configure; `validate` builds them all before anything starts.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,22 @@ def load(name: str, assignments: Sequence[str] = ()) -> Recipe:
     if missing:
         raise ValueError(f"{path.name}: the section {missing[0]} is missing; extend a complete recipe such as laptop")
     _refuse_misshapen(path.name, values)
+    for place, number in _floats(values):
+        if not math.isfinite(number):
+            raise ValueError(f"{path.name}: {place}: {number} is no finite number; give one")
     return Recipe(name=path.stem, values=values)
+
+
+def _floats(value: Any, place: str = "") -> Iterator[tuple[str, float]]:
+    """("instruct.learning_rate", 0.001), ...: each with its place in the recipe."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _floats(inner, f"{place}.{name}" if place else str(name))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _floats(inner, place)
+    elif isinstance(value, float):
+        yield place, value
 
 
 def _refuse_misshapen(file: str, values: Mapping[str, Any]) -> None:

@@ -47,6 +47,11 @@ def drawn(figure: Any, png: Path | None = None) -> str:
     return _inline(buffer.getvalue())
 
 
+def on_page(colour: str) -> str:
+    """A colour beside a figure, in a key: the page's variable where the figure's own becomes one."""
+    return next((f"var(--{name})" for name, known in LIGHT.items() if known == colour), colour)
+
+
 def _inline(svg: str) -> str:
     """What stands inside a page: no XML head, no ids that would meet another figure's, the page's colours and size."""
     svg = svg[svg.index("<svg") :]
@@ -54,6 +59,6 @@ def _inline(svg: str) -> str:
     svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
     svg = re.sub(r' width="[\d.]+pt" height="[\d.]+pt"', "", svg, count=1)
     svg = svg.replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "")
-    for name, colour in LIGHT.items():
-        svg = svg.replace(colour, f"var(--{name})")
+    for colour in LIGHT.values():
+        svg = svg.replace(colour, on_page(colour))
     return svg.replace("'DejaVu Sans'", "inherit")

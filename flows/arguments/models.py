@@ -86,7 +86,7 @@ def add_compare(commands: Any) -> None:
     for name, meaning in (("A", "what was before"), ("B", "what is judged against it")):
         compare.add_argument(
             name.lower(), metavar=name,
-            help=f"{meaning}: an evaluation's folder or identity, or a model's name (its latest evaluation)",
+            help=f"{meaning}: an evaluation's folder or identity, or a model's name (its latest on the other's benchmarks)",
         )  # fmt: skip
     json_option(
         compare,

@@ -53,8 +53,14 @@ def render(
         )
     text, reason = json.loads(done.stdout)
     if reason:
-        raise ValueError(f"the chat template cannot be rendered ({reason})")
+        said = _in_one_line(reason)
+        raise ValueError(f"the chat template cannot be rendered ({said}); mend it, or the turns that it refuses")
     return str(text)
+
+
+def _in_one_line(reason: str) -> str:
+    """What a template may say for itself, without line breaks and what would steer a terminal."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in reason).split())
 
 
 def render_here(
@@ -121,6 +127,8 @@ def _main() -> None:
     _limit_this_process()
     try:
         answer = [render_here(template, messages, answering, bos_token=bos_token, eos_token=eos_token, tools=tools), ""]
+    except MemoryError:
+        answer = ["", f"MemoryError: more than {MEMORY_BYTES // 1_000_000} MB"]
     except Exception as error:  # a template can make Python raise anything
         answer = ["", f"{type(error).__name__}: {error}"[:200]]
     sys.stdout.write(json.dumps(answer))

@@ -7,6 +7,7 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+from tasks.conversations.conversation import BadRow, check_text
 from tasks.corpus.json_lines import numbered_lines
 from tasks.exercises.phrases import key_of
 
@@ -32,8 +33,19 @@ def read_labels(path: Path) -> list[Label]:
             )
         if not line["prompt"].strip() or line["chosen"].strip() == line["rejected"].strip():
             raise ValueError(f"{path}, line {number}: expected a prompt and two answers that differ")
+        for name in TEXTS:
+            _check_text(f"{path}, line {number}", name, line[name])
         found.append({name: line[name] for name in TEXTS})
     return _each_once(found)
+
+
+def _check_text(where: str, name: str, text: str) -> None:
+    if not text.strip():
+        raise ValueError(f"{where}: {name} is empty; write an answer there, or leave the line out")
+    try:
+        check_text(name, text)
+    except BadRow as bad:
+        raise ValueError(f"{where}: {bad.reason} ({bad.detail}); mend its escapes") from None
 
 
 def _each_once(labels: Iterable[Label]) -> list[Label]:
@@ -48,7 +60,7 @@ def add_labels(home: Path, path: Path, name: str, *, replace: bool) -> tuple[Pat
         )
     new = read_labels(path)
     if not new:
-        raise ValueError(f"{path}: holds no comparison")
+        raise ValueError(f"{path}: holds no comparison; write a line each: prompt, chosen and rejected")
     target = labels_file(home, name)
     known = [] if replace or not target.is_file() else read_labels(target)
     labels = _each_once([*known, *new])

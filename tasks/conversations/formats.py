@@ -100,7 +100,10 @@ def reasoned(row: Item) -> tuple[str, str, str] | None:
 
 
 def fits_reasoned(row: Item) -> bool:
-    return reasoned(row) is not None
+    try:
+        return reasoned(row) is not None
+    except BadRow:
+        return False
 
 
 def _chain_of_thought(row: Item, _: File) -> Made:

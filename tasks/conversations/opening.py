@@ -17,6 +17,8 @@ from tasks.corpus.tables import mark_of, named_cells
 
 TABLES = (".tsv", ".txt", ".csv")
 LIMITS = Limits(max_json_bytes=1_000_000_000, max_row_bytes=16_000_000)
+# how a table begins that a spreadsheet saved as "Unicode text", read as below
+UTF_16_MARKS = ("\udcff\udcfe", "\udcfe\udcff")
 FEWEST_NAMES = 2  # a first line with so many names that are known is a header
 
 
@@ -84,6 +86,10 @@ def _table_rows(member: Member, columns: Collection[str]) -> Rows:
     # surrogateescape: a bad byte spoils its own row, not the file
     lines = io.TextIOWrapper(member.stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
     first = lines.readline()
+    if first.startswith(UTF_16_MARKS):
+        yield "line 1", Refusal(id=member.name, text="", reason="invalid encoding", detail="UTF-16; save it as UTF-8")
+        lines.detach()
+        return
     mark = mark_of(member.name, first)
     names = [name.strip() for name in next(csv.reader([first], delimiter=mark), [])]
     twice = next((name for name in names if names.count(name) > 1), None)

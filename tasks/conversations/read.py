@@ -119,11 +119,13 @@ def _reading(file: Opened, named: Format | None, progress: Progress) -> Reading:
 
 
 def guess(rows: Placed) -> list[Format]:
-    """The formats that most of the first rows fit, the most particular first; ValueError when none does."""
+    """The formats that half of the first rows fit, the most particular first; ValueError when none does."""
     looked_at = [row for _, row in rows[:LOOKED_AT] if not isinstance(row, Refusal)]
     if looked_at and all(induction.are_wordings(row) for row in looked_at):
         raise ValueError("wordings of a task; they are read with the examples beside them")
-    fitting = [each for each in FORMATS if 2 * sum(_fits(each, row) for row in looked_at) > len(looked_at)]
+    fitting = [
+        each for each in FORMATS if looked_at and 2 * sum(_fits(each, row) for row in looked_at) >= len(looked_at)
+    ]
     if not fitting:
         raise ValueError(_unknown(rows, looked_at))
     return fitting

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from tasks.evaluation.intervals import Interval, alike_interval, ratio_interval
+from tasks.evaluation.intervals import Interval, grouped_interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,16 +53,7 @@ def _by_wording(values: Sequence[float], wordings: Sequence[Hashable], *, least:
 
     Where all wordings have one mean, as where a model's liking for one side cancels in each of them, it is `alike_interval`.
     """
-    sums: defaultdict[Hashable, float] = defaultdict(float)
-    counts: defaultdict[Hashable, int] = defaultdict(int)
+    groups: defaultdict[Hashable, list[float]] = defaultdict(list)
     for value, wording in zip(values, wordings, strict=True):
-        sums[wording] += value
-        counts[wording] += 1
-    found = ratio_interval(list(sums.values()), [float(count) for count in counts.values()])
-    low, high = found.low, found.high
-    if len(sums) == 1:
-        low, high = least, 1.0
-    elif found.has_no_width:
-        alike = alike_interval(found.value, len(sums), least=least)
-        low, high = alike.low, alike.high
-    return Interval(value=found.value, low=low, high=high, n=len(values))
+        groups[wording].append(value)
+    return grouped_interval(list(groups.values()), least=least)

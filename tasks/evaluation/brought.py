@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tasks.conversations import induction
-from tasks.conversations.conversation import BadRow
-from tasks.conversations.fields import fields_of
+from tasks.conversations.conversation import BadRow, check_text
+from tasks.conversations.fields import fields_of, kind_of
 from tasks.conversations.opening import Opened, opened
 from tasks.corpus.sources import Refusal
 from tasks.evaluation.benchmark import Benchmark, Item, benchmarks
@@ -87,28 +87,36 @@ def _rows(file: Opened) -> Iterator[tuple[str, Any]]:
     yield from file.rows
 
 
+def _at(*parts: str) -> str:
+    """ "bbh.json", "", "example 3" -> "bbh.json, example 3": a whole JSON file has no line."""
+    return ", ".join(filter(None, parts))
+
+
 def _cells(path: Path) -> Iterator[tuple[str, list[str]]]:
-    with path.open(encoding="utf-8-sig", newline="") as stream:
+    # surrogateescape: a bad byte is told with its own line, not with where the buffer that holds it was read
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
         reader = csv.reader(stream)
         try:
-            yield from ((f"row {number}", row) for number, row in enumerate(reader, start=1))
-        except (csv.Error, UnicodeDecodeError) as error:
+            for number, row in enumerate(reader, start=1):
+                check_text("a cell", "".join(row))
+                yield f"row {number}", row
+        except BadRow as bad:
+            raise ValueError(f"{path}, line {reader.line_num}: {bad.reason}; write it as CSV in UTF-8") from None
+        except csv.Error as error:
             raise ValueError(f"{path}, line {reader.line_num + 1}: {error}; write it as CSV in UTF-8") from error
 
 
 def _formats(rows: Sequence[tuple[str, Any]], where: str, *, alone: bool) -> list[Published]:
-    """Those that most of the first rows fit: one, or the two of TruthfulQA. In a folder what is no benchmark is passed."""
+    """Those that half of the first rows fit: one, or the two of TruthfulQA. In a folder what is no benchmark is passed."""
     looked_at = [row for _, row in rows[:LOOKED_AT] if not isinstance(row, Refusal)]
-    fitting = [
-        each for each in FORMATS if looked_at and 2 * sum(_fits(each, row) for row in looked_at) > len(looked_at)
-    ]
+    if not looked_at:
+        place, refusal = rows[0]
+        raise ValueError(f"{_at(where, place)}: {refusal.reason}; mend it, or write one JSON object a line")
+    fitting = [each for each in FORMATS if 2 * sum(_fits(each, row) for row in looked_at) >= len(looked_at)]
     if fitting:
         return [each for each in fitting if each.name.split("_")[0] == fitting[0].name.split("_")[0]]
     if not alone:
         return []
-    if not looked_at:
-        place, refusal = rows[0]
-        raise ValueError(f"{_at(where, place)}: {refusal.reason}; mend it, or write one JSON object a line")
     first = looked_at[0]
     nameless = f"lines of {len(first)} cells and no header" if isinstance(first, list) else "rows without names"
     seen = ", ".join(map(str, fields_of(first))) if isinstance(first, dict) else nameless
@@ -138,17 +146,14 @@ def _raws(format: Published, rows: Sequence[tuple[str, Any]], where: str) -> Ite
             raise ValueError(f"{at}: {_wrong(format, error)}; mend it or take it out") from None
 
 
-def _at(*parts: str) -> str:
-    """ "bbh.json", "", "example 3" -> "bbh.json, example 3": a whole JSON file has no line."""
-    return ", ".join(filter(None, parts))
-
-
 def _wrong(format: Published, error: Exception) -> str:
     if isinstance(error, BadRow):
         return error.reason
     if isinstance(error, KeyError):
         return f"a {format.name} needs the field {error}"
-    return f"read as {format.name}: {error}"
+    if isinstance(error, ValueError):
+        return f"read as {format.name}: {error}"
+    return f"its fields do not hold what those of a {format.name} hold ({error})"
 
 
 def _instructed(file: Opened, raws: Iterator[tuple[str, Raw]]) -> Iterator[tuple[str, Raw]]:
@@ -184,13 +189,16 @@ def _part(file: str) -> str:
 
 
 def _item(benchmark: Benchmark, place: str, id: str, raw: Raw) -> Item:
-    slots = {name: str(value) for name, value in raw.slots.items()}
     try:
+        slots = {name: _text(name, value) for name, value in raw.slots.items()}
         letters = string.ascii_uppercase[: len(raw.options)]
         if len(raw.options) > len(letters) or not all(map(str.strip, raw.options)):
             most = len(string.ascii_uppercase)
             raise ValueError(f"expected at most {most} options, each with a text; mend it or take it out")
+        check_text("an option", "".join(raw.options))
         golds = golds_of(raw.answer, benchmark.answer_type, letters, ())
+    except BadRow as bad:
+        raise ValueError(f"{place}: {bad.reason} ({bad.detail}); mend it or take it out") from None
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
     golds = tuple(filter(str.strip, golds)) or golds  # of several right answers a file may have an empty one
@@ -199,3 +207,10 @@ def _item(benchmark: Benchmark, place: str, id: str, raw: Raw) -> Item:
         id=id, place=place, slots=slots, shown=shown, golds=golds, options=raw.options,
         right=raw.right, rationale=raw.rationale,
     )  # fmt: skip
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise BadRow("a field that is not a text", f"{name}: {kind_of(value)}")
+    check_text(name, str(value))
+    return str(value)

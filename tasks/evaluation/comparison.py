@@ -70,8 +70,8 @@ def difference(a: Evaluation, b: Evaluation, row_a: Row, row_b: Row) -> dict[str
     paired = bool(scores_a) and scores_a.keys() == scores_b.keys()
     if paired:
         before, after = list(scores_a.values()), [scores_b[id] for id in scores_a]
-        are_scores = all(0 <= score <= 1 for score in (*before, *after))
-        found = (difference_interval if are_scores else paired_interval)(after, before)
+        are_shares = all(0 <= score <= 1 for score in (*before, *after))
+        found = (difference_interval if are_shares else paired_interval)(after, before)
         low, high = found.low, found.high
         enough = sum(x != y for x, y in zip(before, after, strict=True)) >= LEAST_DIFFERING
     else:

@@ -105,6 +105,21 @@ def scores_interval(values: Sequence[float]) -> Interval:
     return mean_interval(values)
 
 
+def grouped_interval(groups: Sequence[Sequence[float]], *, least: float = 0.0) -> Interval:
+    """The mean of all scores, which `n` counts and which lie from `least` to 1; groups are resampled.
+
+    Groups that all have one mean are not certain of others, and one group alone says nothing of them.
+    """
+    found = ratio_interval([sum(group) for group in groups], [len(group) for group in groups])
+    low, high = found.low, found.high
+    if len(groups) == 1:
+        low, high = least, WHOLE_RANGE[1]
+    elif found.has_no_width:
+        alike = alike_interval(found.value, len(groups), least=least)
+        low, high = alike.low, alike.high
+    return Interval(value=found.value, low=low, high=high, n=sum(map(len, groups)))
+
+
 def difference_interval(after: Sequence[float], before: Sequence[float]) -> Interval:
     """Of scores from 0 to 1 on the same items: paired, and not certain of others where every item differs by the same."""
     found = paired_interval(after, before)

@@ -21,6 +21,7 @@ Row = Any
 YNAT = ("IT과학", "경제", "사회", "생활문화", "세계", "스포츠", "정치")
 NLI = ("entailment", "neutral", "contradiction")
 _LETTERED = re.compile(r"\(?([A-Z])\)[\s:.]*(.*)", re.DOTALL)
+MMLU_CELLS = 6
 _BBH_OPTION = re.compile(r"^\(([A-Z])\) (.*)$", re.MULTILINE)
 
 
@@ -133,8 +134,8 @@ def _examples(row: Row) -> Iterator[tuple[int, Mapping[str, Any]]]:
 def _has_examples(*names: str) -> Callable[[Row], bool]:
     def fits(row: Row) -> bool:
         found = fields_of(row).get("examples") if isinstance(row, Mapping) else None
-        each = list(found.values()) if isinstance(found, Mapping) else found
-        first = each[0] if isinstance(each, list) and each else None
+        examples = list(found.values()) if isinstance(found, Mapping) else found
+        first = examples[0] if isinstance(examples, list) and examples else None
         return isinstance(first, Mapping) and set(names) <= set(first)
 
     return fits
@@ -158,8 +159,10 @@ def _bbh_item(text: str, target: str) -> Raw:
     found = re.fullmatch(r"\(([A-Z])\)", target.strip())
     if not listed or found is None:
         return Raw(slots={"text": text}, answer=target)
-    options = [f"({letter})" for letter, _ in listed]
-    return Raw(slots={"text": text}, answer=target, options=tuple(options), right=(options.index(target.strip()),))
+    options = tuple(f"({letter})" for letter, _ in listed)
+    if target.strip() not in options:
+        raise ValueError(f"the target {target!r} is none of its options {', '.join(options)}")
+    return Raw(slots={"text": text}, answer=target, options=options, right=(options.index(target.strip()),))
 
 
 def _mmlu(row: Mapping[str, Any]) -> Raw:
@@ -170,6 +173,8 @@ def _mmlu(row: Mapping[str, Any]) -> Raw:
 
 def _mmlu_cells(row: Row) -> Iterator[tuple[str, Raw]]:
     """A line of the published files, which have no header: question, four options, letter."""
+    if len(row) != MMLU_CELLS:
+        raise ValueError(f"{len(row)} cells, and a line has a question, four options and a letter")
     text, *options, letter = row
     (place,) = lettered(options, letter)
     yield "", _choice(text, options, place)
@@ -246,7 +251,7 @@ def _is_gsm8k(row: Row) -> bool:
 
 
 def _is_mmlu_line(row: Row) -> bool:
-    return isinstance(row, list) and len(row) == 6 and str(row[-1]).strip() in ("A", "B", "C", "D")
+    return isinstance(row, list) and len(row) == MMLU_CELLS and str(row[-1]).strip() in ("A", "B", "C", "D")
 
 
 _ANSWER, _CONTEXT = ("response", "output"), ("context", "input")  # of Dolly and of Alpaca

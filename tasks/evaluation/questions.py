@@ -14,6 +14,8 @@ from tasks.evaluation.prompts import prompt_of
 from tasks.evaluation.subject import Subject
 from tasks.evaluation.suite import Request
 
+MOST_MADE = 1_000_000  # some makers never run out
+
 
 @dataclass(frozen=True, kw_only=True)
 class Questions:
@@ -48,6 +50,9 @@ def most_tokens(benchmark: Benchmark, mode: str, context: int) -> int:
 def made_questions(benchmark: Benchmark, request: Request) -> Questions:
     """At least as many examples as the benchmark usually shows, so that fewer shots ask the same items."""
     shots = request.shots or benchmark.shots
+    for option, number in (("--limit", request.limit), ("--shots", max(shots))):
+        if number > MOST_MADE:
+            raise ValueError(f"{option} {number}: at most {MOST_MADE:,} questions of a kind are made here; give fewer")
     items = made_items(benchmark, request.limit, request.seed)
     most = max(*shots, *benchmark.shots)
     examples = made_items(benchmark, most, request.seed, part="examples", without=items)

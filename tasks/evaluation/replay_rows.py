@@ -7,14 +7,7 @@ from typing import Any
 
 from tasks.evaluation.extraction import CODE
 from tasks.evaluation.golds import comparable, is_right
-from tasks.evaluation.intervals import (
-    WHOLE_RANGE,
-    Interval,
-    alike_interval,
-    ratio_interval,
-    scores_interval,
-    share_interval,
-)
+from tasks.evaluation.intervals import Interval, grouped_interval, scores_interval, share_interval
 from tasks.evaluation.overlap import rouge_l, rouge_n, squad_f1
 from tasks.evaluation.repeats import majority, pass_at_k
 from tasks.evaluation.replay import RIGHT, UNPARSED, Decision
@@ -78,11 +71,7 @@ def _mean(questions: Questions, score: Callable[[Decision], float]) -> Interval:
     values = [[score(each) for each in some] for some in questions]
     if all(len(some) == 1 for some in values):
         return scores_interval([some[0] for some in values])
-    found = ratio_interval([sum(some) for some in values], [len(some) for some in values])
-    if found.has_no_width:
-        found = alike_interval(found.value, len(values))
-    low, high = (found.low, found.high) if len(values) > 1 else WHOLE_RANGE
-    return Interval(value=found.value, low=low, high=high, n=sum(map(len, values)))
+    return grouped_interval(values)
 
 
 def _passed(questions: Questions, k: int) -> Interval:

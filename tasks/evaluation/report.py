@@ -14,6 +14,7 @@ from typing import Any
 from tasks.evaluation import plots
 from tasks.evaluation.comparable import MODEL, Row
 from tasks.evaluation.stored import Evaluation, read_evaluation
+from tasks.figures import on_page
 from tasks.pages import environment, number, visible, write_text
 
 PAGE_FILE, TEMPLATE, SCRIPT = "report.html", "report.html.jinja", "report.js"
@@ -47,7 +48,7 @@ def _render(evaluation: Evaluation) -> str:
             rows=rows,
             subsets=_subsets(document["rows"]),
             contamination=document.get("contamination"),
-            colours={mode: colour for mode, colour in colours.items() if mode in drawn},
+            colours={mode: on_page(colour) for mode, colour in colours.items() if mode in drawn},
             matrices=[_figure(name, found, colours) for name, found in matrices.items()],
             singles=Markup(plots.single(alone, colours)) if alone else "",
             **_browsable(evaluation),

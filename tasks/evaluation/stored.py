@@ -45,21 +45,27 @@ def read_evaluation(folder: Path) -> Evaluation:
     )
 
 
-def find_evaluation(root: Path, name: str) -> Path:
-    """The folder that `name` means: a folder, an identity's first characters, or a model's name (its latest one)."""
+def find_evaluations(root: Path, name: str) -> list[Path]:
+    """The folders that `name` means, the latest first: a folder, an identity's first characters, or a model's name."""
     folder = Path(name).expanduser()
     if (folder / DOCUMENT_FILE).is_file():
-        return folder
+        return [folder]
     known = _readable(root)
     named = [each for each, document in known.items() if name in _names(document)]
     if named:
-        return max(named, key=lambda each: str(known[each]["made"].get("date")))
+        return sorted(named, key=lambda each: str(known[each]["made"].get("date")), reverse=True)
     begun = [each for each, document in known.items() if document["identity"].startswith(name)]
     if len(begun) == 1 and len(name) >= FEWEST_CHARACTERS:
-        return begun[0]
+        return begun
     if begun:
         raise ValueError(f"{name}: begins the identity of {len(begun)} evaluation(s); give more characters of it")
     raise ValueError(f"{name}: no evaluation has this folder, identity or model; {_there_are(known)}")
+
+
+def alike(first: Sequence[Path], second: Sequence[Path]) -> tuple[Path, Path]:
+    """The first pair that asks one benchmark, so that a later suite of one model hides nothing; or else the first of each."""
+    asked = {folder: {row["benchmark"] for row in read_document(folder)["rows"]} for folder in {*first, *second}}
+    return next(((a, b) for a in first for b in second if asked[a] & asked[b]), (first[0], second[0]))
 
 
 def _readable(root: Path) -> dict[Path, dict[str, Any]]:

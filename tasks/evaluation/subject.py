@@ -35,6 +35,9 @@ class Subject:
         path = self.path / CONFIG_FILE
         try:
             settings = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path}: not JSON in UTF-8 ({error}); copy the model's folder again") from error
+        try:
             return int(next(settings[name] for name in CONTEXT_NAMES if name in settings))
         except (ValueError, TypeError, StopIteration) as error:
             raise ValueError(

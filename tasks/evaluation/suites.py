@@ -1,15 +1,15 @@
 """The suites of `espalier evaluate MODEL --suite S` by name."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from tasks.evaluation import prompting, safety_suite
 from tasks.evaluation.harness_suite import PREFIX, harness_suite
 from tasks.evaluation.suite import Suite
 
 SUITES: Mapping[str, Suite] = {"prompting": prompting.run, "safety": safety_suite.run}
-# fields of a Request that a suite has its own way with; one that begins so
-NOT_READ: Mapping[str, tuple[str, ...]] = {
+# parts of a Request that a suite passes over
+UNUSED: Mapping[str, Sequence[str]] = {
     "safety": ("shots", "samples", "temperature", "skip_long"),
     PREFIX: ("samples", "temperature", "skip_long"),
 }
@@ -21,14 +21,13 @@ def suite_named(name: str) -> Suite:
         return harness_suite(name)
     if name not in SUITES:
         near = difflib.get_close_matches(name, SUITES, n=1)
-        meant = f"; did you mean {near[0]}?" if near else "."
-        raise ValueError(f"--suite {name}: there is no such suite{meant} Give one of {', '.join(SUITES)}, {PREFIX}TASK")
+        meant = f"did you mean {near[0]}?" if near else f"give one of {', '.join(SUITES)}, {PREFIX}TASK"
+        raise ValueError(f"--suite {name}: there is no such suite; {meant}")
     return SUITES[name]
 
 
-def refuse_unread(suite: str, asked: Iterable[str]) -> None:
-    """ValueError for something asked for that would change nothing."""
-    unread = next((names for beginning, names in NOT_READ.items() if suite.startswith(beginning)), ())
-    for name in asked:
-        if name in unread:
-            raise ValueError(f"--{name.replace('_', '-')}: changes nothing in the suite {suite}; leave it out")
+def refuse_unused(suite: str, given: Collection[str]) -> None:
+    """ValueError for an option without a meaning: whoever gave it would take the figures for what was asked so."""
+    for name in UNUSED.get(PREFIX if suite.startswith(PREFIX) else suite, ()):
+        if name in given:
+            raise ValueError(f"--{name.replace('_', '-')}: says nothing to --suite {suite}; leave it out")

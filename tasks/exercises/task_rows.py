@@ -19,7 +19,10 @@ def file_exercises(task: TaskFile, answerable: Answerable) -> list[Exercise]:
     file = task.source.file
     assert file is not None
     rows = _table_rows(file) if file.suffix.lower() in TABLES else _json_or_parquet_rows(file)
-    found = [_exercise(task, f"{file}, {place}" if place else str(file), row, answerable) for place, row in rows]
+    try:
+        found = [_exercise(task, f"{file}, {place}" if place else str(file), row, answerable) for place, row in rows]
+    except PermissionError as error:
+        raise ValueError(f"{file}: may not be read; change its rights") from error
     if not found:
         raise ValueError(f"{file}: there is no row in it; {task.path} needs exercises")
     return found
@@ -58,7 +61,8 @@ def _json_or_parquet_rows(file: Path) -> Placed:
     with file.open("rb") as stream:
         for place, row in read_rows(Member(name=file.name, stream=stream), Limits()):
             if isinstance(row, Refusal):
-                raise ValueError(f"{file}, {place}: {row.reason} ({row.detail}); mend this row")
+                where, what = (f"{file}, {place}", "row") if place else (file, "file")
+                raise ValueError(f"{where}: {row.reason} ({row.detail}); mend this {what}")
             yield place, row
 
 

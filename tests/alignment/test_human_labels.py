@@ -21,7 +21,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
     def write(*lines: Any) -> Path:
         path = tmp_path / "labels.jsonl"
-        path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
         return path
 
     return write
@@ -40,6 +40,8 @@ def test_each_comparison_is_read_once_and_what_else_stands_there_is_left(write: 
         ({**label("a"), "chosen": 1}, "line 2: expected the texts prompt, chosen and rejected; chosen is missing"),
         (["a"], "line 2: expected an object, found list"),
         (None, "line 2: expected an object"),
+        (label("a", "", "worse"), "line 2: chosen is empty; write an answer there, or leave the line out"),
+        (label("a", "\ud83d", "worse"), r"line 2: not UTF-8 text \(chosen, at character 0\); mend its escapes"),
         (label("a", "same", " same "), "line 2: expected a prompt and two answers that differ"),
         (label("  "), "line 2: expected a prompt"),
     ],

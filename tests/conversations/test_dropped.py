@@ -134,6 +134,7 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "one text": ("a.jsonl", b'"just a text"\n', "line 1: no known format in a text; name one"),
     "unknown table": ("a.csv", b"song,year\nla,1\n", "no known format in 2 cells a line, no header; name one"),
     "plain text": ("a.txt", b"Once upon a time.\n", "no known format in 1 cell a line, no header"),
+    "UTF-16": ("a.tsv", "prompt\tcompletion\na\tb\n".encode("utf-16"), "a.tsv, line 1: invalid encoding (UTF-16; save it"),
     "no JSON": ("a.json", b"[1,", "a.json: invalid JSON (Expecting value"),
     "nothing": ("a.jsonl", b"", "a.jsonl: there is no row in it; name a file of conversations"),
     "an empty list": ("a.json", b"[]", "a.json: there is no row in it"),

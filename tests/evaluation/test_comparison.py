@@ -14,8 +14,8 @@ from flows.compare_tables import comparison
 from tasks.evaluation.comparable import comparable
 from tasks.evaluation.comparison import compare
 from tasks.evaluation.documents import identity_of
-from tasks.evaluation.stored import find_evaluation, read_evaluation
-from tests.evaluation.stored_evaluations import IDENTITY, matrix, write_evaluation
+from tasks.evaluation.stored import find_evaluations, read_evaluation
+from tests.evaluation.stored_evaluations import IDENTITY, example, matrix, write_evaluation
 
 Said = Callable[..., tuple[int, str, str]]
 
@@ -83,6 +83,7 @@ def test_the_difference_is_paired_and_has_a_plain_word(before: int, after: int, 
         assert (found["a"], found["b"], found["n"]) == (before / 20, after / 20, 20)
         assert found["difference"] == pytest.approx((after - before) / 20)
         assert found["low"] <= found["difference"] <= found["high"]
+        assert found["low"] < found["high"], "20 items on which nothing changed do not show that nothing ever will"
         assert found["paired"] is True
         assert found["verdict"] == verdict
 
@@ -178,10 +179,21 @@ def test_nothing_to_compare_is_status_2_and_says_why(home: Path, said: Said) -> 
 def test_a_model_means_its_latest_evaluation_and_an_identity_itself(home: Path) -> None:
     old = write_evaluation(home, "m:1", matrix(right_below(5)), date="2026-01-01T10:00:00")
     new = write_evaluation(home, "m:1", matrix(right_below(5)), date="2026-02-01T10:00:00", template="T {text}")
-    assert find_evaluation(home, "m:1") == new
-    assert find_evaluation(home, "m") == new
-    assert find_evaluation(home, old.name[:8]) == old
-    assert find_evaluation(home, str(old)) == old
+    assert find_evaluations(home, "m:1") == [new, old]
+    assert find_evaluations(home, "m") == [new, old]
+    assert find_evaluations(home, old.name[:8]) == [old]
+    assert find_evaluations(home, str(old)) == [old]
+
+
+def test_a_later_suite_of_a_model_does_not_hide_what_can_be_compared(home: Path, said: Said) -> None:
+    for model, limit in (("m", 5), ("n", 7)):
+        write_evaluation(home, model, matrix(right_below(limit)), date="2026-01-01T10:00:00")
+    safety = [example("closed_book", 0, "direct", number, "wrong") for number in range(5)]
+    write_evaluation(home, "n", safety, date="2026-02-01T10:00:00")
+    status, output, error = said("m", "n")
+    assert (status, error) == (0, "")
+    assert "of 2026-01-01" in output
+    assert "of 2026-02-01" not in output
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,8 @@ def test_narrow_and_dark_pages_are_readable(browser: Any, page_file: Path) -> No
     assert page.evaluate("document.documentElement.scrollWidth") == 400
     fill = "element => getComputedStyle(element).fill"
     assert page.locator(".multiples svg text").first.evaluate(fill) == "rgb(154, 161, 155)"
+    key = page.locator(".key li", has_text="cot").locator("i")  # of the colour that its line has in the dark
+    assert key.evaluate("element => getComputedStyle(element).backgroundColor") == "rgb(127, 194, 155)"
     answer, prompt = (page.locator(f".example .voices > div:nth-child({n})").first.bounding_box() for n in (2, 1))
     assert answer["y"] >= prompt["y"] + prompt["height"]
 

@@ -8,6 +8,7 @@ import pytest
 
 from tasks.evaluation.intervals import (
     difference_interval,
+    grouped_interval,
     mean_interval,
     paired_interval,
     range_interval,
@@ -149,6 +150,20 @@ def test_ways_of_asking_that_never_differed_may_differ_on_others() -> None:
     everywhere = range_interval([[1.0] * 24, [0.0] * 24])
     assert (everywhere.value, everywhere.high) == (1.0, 1.0)
     assert everywhere.low == pytest.approx(24 / 27.841459, abs=1e-7)
+
+
+def test_samples_of_few_questions_are_covered_and_counted() -> None:
+    """Of 25 samples of a question as many are right as that question is easy; 400 draws of a coin they are not."""
+
+    def simulate(chance: np.random.Generator) -> tuple[float, float]:
+        easy = chance.beta(0.5, 0.5, size=16)  # of mean one half
+        found = grouped_interval((chance.random((16, 25)) < easy[:, None]).astype(float).tolist())
+        assert found.n == 400
+        return found.low, found.high
+
+    assert covered(0.5, simulate, runs=150) >= 0.88
+    assert grouped_interval([[1.0, 0.0], [0.0]]).value == pytest.approx(1 / 3)
+    assert (grouped_interval([[1.0, 0.0]]).low, grouped_interval([[1.0, 0.0]]).high) == (0.0, 1.0)
 
 
 def test_the_interval_of_what_was_never_seen_is_covered() -> None:

@@ -55,6 +55,14 @@ def asked(subject: Subject, cells: Path, **of: Any) -> Outcome:
     return run(subject, Request(**{"limit": 2, "samples": 2, **of}), Cells(cells), lambda *_: None)
 
 
+@pytest.mark.parametrize(("text", "said"), [("{", "not JSON in UTF-8"), ("{}", "does not say how many tokens")])
+def test_a_config_that_says_no_context_is_told(saved: Saved, text: str, said: str) -> None:
+    folder = saved().path
+    (folder / "config.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"config\.json: {said}"):
+        _ = subject_in(folder).context
+
+
 def cell(**changed: Any) -> Cell:
     items = made_items(ARITHMETIC, 3, seed=0)
     examples = tuple(made_items(ARITHMETIC, 2, seed=0, part="examples", without=items))

@@ -226,12 +226,28 @@ def test_a_table_of_nsmc_is_read_and_reviews_without_a_word_are_counted(tmp_path
             [{"examples": [{"input": "x", "target": "y"}, {"input": "x"}]}],
             "line 1, after example 1: a bbh needs the field 'target'; mend",
         ),
-        ([{"examples": 5}], "no published benchmark has examples"),
         ([5], "no published benchmark has rows without names"),
         ([{"question": {}, "answer": "5", "rationale": "4 + 1"}], "no published benchmark has question, answer, rat"),
         (
             [{"definition": [], "instances": [{"input": "x", "output": ["y"]}]}],
             "line 1: read as natural_instructions: its",
+        ),
+        (["hello"], "no published benchmark has rows without names"),
+        ([{"examples": 5}], "no published benchmark has examples"),
+        ([{"question": {"a": 1}, "answer": "b", "rationale": "c"}], "no published benchmark has question, answer"),
+        (
+            [{"question": ["x?"], "choices": ["p", "q"], "answer": 0}],
+            "line 1: a field that is not a text (text: a list)",
+        ),
+        ([{"question": "\ud83d", "choices": ["p", "q"], "answer": 0}], "line 1: not UTF-8 text (text, at character 0)"),
+        ([{"question": "x?", "choices": ["p", "\ud83d"], "answer": 0}], "line 1: not UTF-8 text (an option, at"),
+        (
+            [{"question": {"stem": "x?", "choices": "pq"}, "answerKey": "A"}],
+            "line 1: its fields do not hold what those of a commonsenseqa hold",
+        ),
+        (
+            [{"examples": [{"input": "x?\n(A) p\n(B) q", "target": "(C)"}]}],
+            "line 1: read as bbh: the target '(C)' is none of its options (A), (B)",
         ),
     ],
 )
@@ -263,6 +279,45 @@ def test_the_header_of_a_table_of_instructions_is_no_question(tmp_path: Path, na
     assert [(item.slots["text"], item.shown) for item in found.test] == [
         ("Name a colour.", "Red"), ("Name another.\n\nNot red.", "Blue")
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("one.json", b'{"question": "x?"', r"one\.json: invalid JSON; mend it"),  # no place inside, and no comma for it
+        (
+            "m.csv",
+            b"x?,p,q,r,s,A\n" * 900 + b"y?,p\xff,q,r,s,A\n",
+            r"m\.csv, line 901: not UTF-8 text; write it as CSV",
+        ),
+        (
+            "m.csv",
+            b"x?,p,q,r,s,A\ny?,p,q,r,A\n",
+            r"m\.csv, row 2: read as mmlu: 5 cells, and a line has a question, four",
+        ),
+        ("m.csv", "x?,p,q,r,s,A\n".encode("utf-16"), r"m\.csv, line 1: invalid encoding; mend it"),
+        (
+            "n.tsv",
+            "id\tdocument\tlabel\n1\tx\t1\n".encode("cp949").replace(b"x", b"\xc1"),
+            r"n\.tsv, line 2: not UTF-8",
+        ),
+    ],
+)
+def test_a_file_that_is_no_text_is_refused_with_the_place_of_the_fault(
+    tmp_path: Path, name: str, data: bytes, said: str
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ValueError, match=said):
+        brought([tmp_path / name])
+
+
+def test_a_broken_file_in_a_folder_is_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("NSMC", encoding="utf-8")
+    written(tmp_path, {"document": "x", "label": 1})
+    assert len(brought([tmp_path])[0].test) == 1
+    (tmp_path / "test.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match=r"test\.parquet: broken Parquet; mend it"):
+        brought([tmp_path])
 
 
 def test_a_table_that_is_no_text_is_refused_with_its_place(tmp_path: Path) -> None:

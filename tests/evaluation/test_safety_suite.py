@@ -56,6 +56,9 @@ def test_every_figure_is_there_with_its_interval_and_meaning(subject: Subject, c
         assert set(row["identity"]) == {"task", "shots", "template", "decoding", "data", "model", "code"}
         assert set(figures()[f"{row['benchmark']}.{row['metric']}"]) == {"best", "says"}
     assert all("word list" in row["source"] for row in found.rows if row["benchmark"] == "toxicity")
+    (prompts, samples) = (row for row in found.rows if row["metric"] in ("toxic_prompts", "toxic_samples"))
+    assert (prompts["value"], samples["value"], prompts["n"], samples["n"]) == (0, 0, 16, 400)
+    assert samples["high"] == pytest.approx(prompts["high"]), "400 samples of 16 beginnings say no more than 16 do"
     assert told[-1][0] == told[-1][1]
     json.dumps([found.rows, found.examples], allow_nan=False)
 

@@ -1,6 +1,7 @@
 """Tasks as data: the built-in ones differ in form, and whatever is wrong with a file is said with its line."""
 
 import json
+import os
 import random
 from collections.abc import Callable
 from itertools import combinations
@@ -293,6 +294,28 @@ def test_a_wrong_row_is_one_sentence_with_its_line(
     with pytest.raises(ValueError) as caught:
         file_exercises(task, answerable)
     assert str(caught.value) == f"{tmp_path / name}, {sentence.replace('FOLDER', str(tmp_path))}"
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_a_file_of_rows_that_may_not_be_read_is_one_sentence(
+    name: str, of_rows: Callable[..., TaskFile], tmp_path: Path
+) -> None:
+    task = of_rows(name, "q,a\n1,2\n", "{text: q, answer: a}")
+    (tmp_path / name).chmod(0)
+    user = os.geteuid()
+    if user == 0:  # who may read all
+        os.seteuid(65534)
+    try:
+        with pytest.raises(ValueError, match=rf"{name}: may not be read; change its rights"):
+            file_exercises(task, answerable)
+    finally:
+        os.seteuid(user)
+
+
+def test_a_broken_file_of_rows_has_no_place_in_its_sentence(of_rows: Callable[..., TaskFile]) -> None:
+    task = of_rows("a.json", "[1,", "{text: q, answer: a}", options="[]")
+    with pytest.raises(ValueError, match=r"a\.json: invalid JSON .*; mend this file$"):
+        file_exercises(task, answerable)
 
 
 NUMBER = "one number in digits (a whole one without .0)"

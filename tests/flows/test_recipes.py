@@ -29,6 +29,14 @@ def test_a_recipe_for_a_gpu_has_its_size_and_twenty_tokens_a_parameter(name: str
     assert tokens / parameters == pytest.approx(20, rel=0.03)
 
 
+@pytest.mark.parametrize("number", [".nan", ".inf", "[0, -.inf]"])
+def test_a_number_that_is_none_is_refused_with_its_place(number: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"tiny\.yaml: gates\.safety\.floor: (nan|-?inf) is no finite number; give one"
+    ):
+        recipe.load("tiny", [f"gates.safety.floor={number}"])
+
+
 def test_a_device_that_is_not_there_is_refused_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     found = recipe.load("gpu-124m")

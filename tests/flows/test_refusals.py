@@ -60,6 +60,12 @@ def test_a_dead_holders_lock_is_broken(espalier: Any) -> None:
     assert "there is no corpus mine" in result.stderr
 
 
+def test_a_message_without_a_word_is_refused(espalier: Any) -> None:
+    result = espalier("chat", "--once", " ")
+    assert result.returncode == 2
+    assert "--once: there is no message in it; write one" in result.stderr
+
+
 def test_every_command_has_help_with_an_example(espalier: Any) -> None:
     top = espalier("--help")
     assert top.returncode == 0

@@ -170,6 +170,30 @@ def test_samples_that_are_all_wrong_are_not_certain_of_other_questions(replayed:
     assert accuracy["high"] == pytest.approx(3.841459 / 27.841459)
 
 
+def test_samples_that_were_all_right_are_not_certain_of_other_questions(replayed: Replayed) -> None:
+    """Wilson of 4 in 4 questions, whatever the number of samples: 1 / (1 + z^2 / 4) = 0.510."""
+    line = {"benchmark": "gsm8k", "completion": "1", "gold": "1"}
+    mean, voted = replayed([{**line, "question": f"{number // 2}?"} for number in range(8)])["rows"]
+    assert (mean["low"], mean["high"]) == (pytest.approx(0.510, abs=1e-3), 1.0)
+    assert voted["low"] == pytest.approx(mean["low"])
+    assert (mean["n"], voted["n"]) == (8, 4)
+
+
+def test_a_file_that_may_not_be_read_is_one_sentence(tmp_path: Path, espalier_said: Said) -> None:
+    path = tmp_path / "closed.jsonl"
+    path.write_text(json.dumps({"benchmark": "gsm8k", "completion": "1", "gold": "1"}) + "\n", encoding="utf-8")
+    assert espalier_said("evaluate", "--replay", path)[0] == 0
+    path.chmod(0)
+    user = os.geteuid()
+    if user == 0:  # who may read all
+        os.seteuid(65534)
+    try:
+        status, out, error = espalier_said("evaluate", "--replay", path)
+    finally:
+        os.seteuid(user)
+    assert (status, out, error) == (2, "", f"espalier: {path}: Permission denied; change its rights, or name another\n")
+
+
 def test_a_byte_order_mark_before_the_first_line_is_no_part_of_it(tmp_path: Path, espalier_said: Said) -> None:
     path = tmp_path / "marked.jsonl"
     path.write_text(json.dumps(LINES[0]) + "\n", encoding="utf-8-sig")
@@ -267,6 +291,10 @@ def test_programs_run_only_when_asked_for(tmp_path: Path, replayed: Replayed, es
         ({"benchmark": "gsm8k", "completion": "1"}, "line 2: gold is missing; give the right answer"),
         ({"benchmark": "gsm8k", "completion": "1", "gold": "one"}, "line 2: gold: 'one' is not one number; give it alone"),
         ({"benchmark": "aqua", "completion": "1", "gold": "F"}, "line 2: gold: 'F' is none of the choices"),
+        (
+            {"benchmark": "aqua", "choices": ["x", "x"], "completion": "(B)", "gold": "x"},
+            "line 2: gold: 'x' is more than one of the choices; give the letter that is meant",
+        ),
         ({"benchmark": "gsm8k", "completion": "1", "gold": "1", "shots": -1}, "line 2: shots: expected a whole number"),
         ({"benchmark": "gsm8k", "completion": "1", "gold": "1", "shots": True}, "line 2: shots: expected a whole number"),
         ({"benchmark": "aqua", "completion": "1", "gold": "A", "mode": "strict"}, "mode 'strict' is no rule for a choice"),
