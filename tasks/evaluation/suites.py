@@ -30,4 +30,4 @@ def refuse_unused(suite: str, given: Collection[str]) -> None:
     """ValueError for an option without a meaning: whoever gave it would take the figures for what was asked so."""
     for name in UNUSED.get(PREFIX if suite.startswith(PREFIX) else suite, ()):
         if name in given:
-            raise ValueError(f"--{name.replace('_', '-')}: says nothing to --suite {suite}; leave it out")
+            raise ValueError(f"--{name.replace('_', '-')}: changes nothing in the suite {suite}; leave it out")
