@@ -3,7 +3,7 @@
 A draw depends on (seed, the sample's key, its position) alone, not on the batch it is in: two models that answer the same
 prompts under the same keys meet the same random numbers, which pairs their comparison.
 
-Shapes: B samples, T tokens, V vocabulary.
+Shapes: B samples, P different prompts, T tokens, V vocabulary.
 """
 
 from collections.abc import Callable, Sequence
@@ -98,23 +98,25 @@ def _as_written(model: Any) -> AbstractContextManager[None]:
 class _Batch:
     """One batch from its prompts, padded on the left after what all begin with, to its answers.
 
-    Rows that have ended are taken out as they become many.
+    A prompt that several rows have is read once. Rows that have ended are taken out as they become many.
     """
 
     def __init__(self, model: Any, prompts: Sequence[Sequence[int]], keys: Sequence[int], pad_id: int) -> None:
-        width = max(map(len, prompts))
+        places = {ids: place for place, ids in enumerate(dict.fromkeys(map(tuple, prompts)))}
+        width = max(map(len, places))
         device = next(model.parameters()).device
-        begun = shared_beginning(prompts)
-        begun = begun if begun >= SHARED_AT_LEAST and len(prompts) > 1 else 0
-        pads = [width - len(ids) for ids in prompts]
+        begun = shared_beginning(list(places))
+        begun = begun if begun >= SHARED_AT_LEAST and len(places) > 1 else 0
+        pads = [width - len(ids) for ids in places]
         self._model = model
         self._begun = torch.tensor([list(prompts[0][:begun])], device=device)
         self._ids_BT = torch.tensor(
-            [[pad_id] * pad + list(ids[begun:]) for pad, ids in zip(pads, prompts, strict=True)], device=device
+            [[pad_id] * pad + list(ids[begun:]) for pad, ids in zip(pads, places, strict=True)], device=device
         )
         self._mask_BT = torch.tensor(
             [[1] * begun + [0] * pad + [1] * (width - begun - pad) for pad in pads], device=device
         )
+        self._prompt_of_row = [places[tuple(ids)] for ids in prompts]
         self._keys_B = np.array(keys, dtype=np.uint64)
         self._rows = list(range(len(prompts)))
         self._lengths = [len(ids) for ids in prompts]
@@ -128,7 +130,7 @@ class _Batch:
         context: int,
         is_complete: Callable[[Sequence[int]], bool] | None,
     ) -> list[Sample]:
-        self._read_beginning()
+        logits_BV = self._read_prompts()
         count = len(self._rows)
         tokens: list[list[int]] = [[] for _ in range(count)]
         scores: list[list[float]] = [[] for _ in range(count)]
@@ -136,7 +138,6 @@ class _Batch:
         # each row has its own room: what an answer is must not depend on the longest prompt beside it
         most = [min(config.max_tokens, context - length) for length in self._lengths]
         for position in range(max(most)):
-            logits_BV = self._forward()
             uniform_B = uniform(seed, self._keys_B, position)
             chosen_B, chosen_scores_B = choose(logits_BV, config, uniform_B)
             for row, token, score in zip(self._rows, chosen_B.tolist(), chosen_scores_B.tolist(), strict=True):
@@ -148,16 +149,24 @@ class _Batch:
             if all(ended):
                 break
             self._advance(chosen_B, ended)
+            logits_BV = self._forward()
         return [
             Sample(tokens=tuple(tokens[row]), log_probabilities=tuple(scores[row]), finished=finished[row])
             for row in range(count)
         ]
 
-    def _read_beginning(self) -> None:
-        """Into the cache, once for all rows."""
+    def _read_prompts(self) -> Tensor:
+        """Each prompt into the cache, what all begin with once for all; the logits after each row's."""
         if self._begun.numel():
             self._model(input_ids=self._begun, past_key_values=self._cache, use_cache=True, logits_to_keep=1)
-            self._cache.batch_repeat_interleave(len(self._rows))
+            self._cache.batch_repeat_interleave(len(self._ids_BT))
+        logits_PV = self._forward()
+        if len(self._ids_BT) == len(self._rows):
+            return logits_PV
+        places = torch.tensor(self._prompt_of_row, device=logits_PV.device)
+        self._mask_BT = self._mask_BT[places]
+        self._cache.batch_select_indices(places)
+        return logits_PV[places]
 
     def _forward(self) -> Tensor:
         # a row that ended at the context's end may wait for the others: it stays at the last position

@@ -94,7 +94,7 @@ def test_an_answer_does_not_depend_on_the_batch_it_is_in(model: Any) -> None:
 def test_rows_that_have_ended_leave_the_batch_and_change_nothing(model: Any) -> None:
     sizes: list[int] = []
     stops = frozenset(range(0, 300, 9))
-    prompts = PROMPTS * 4
+    prompts = [[*prompt, own] for own in (10, 11, 12, 13) for prompt in PROMPTS]
     watch = model.register_forward_pre_hook(
         lambda _module, _inputs, named: sizes.append(len(named["input_ids"])), with_kwargs=True
     )
@@ -144,7 +144,21 @@ def test_what_all_prompts_begin_with_is_read_once_and_changes_nothing(
     assert shapes[:3] == [(1, SHARED_AT_LEAST), (6, 9), (6, 1)]
     assert all(map(close, together, drawn(model, QUESTIONS, max_tokens=5, temperature=temperature, batch_sequences=1)))
     again = drawn(model, [QUESTIONS[1]] * 3, max_tokens=5, temperature=temperature, keys=[1, 1, 1])
-    assert all(map(close, again, [together[1]] * 3)), "the same question all along: its last token is read of each"
+    assert all(map(close, again, [together[1]] * 3))
+
+
+@pytest.mark.parametrize("prompts", [[*PROMPTS, *PROMPTS, PROMPTS[1]], [PROMPTS[3]] * 9, [*QUESTIONS, *QUESTIONS]])
+def test_several_answers_to_a_prompt_read_it_once(model: Any, prompts: list[list[int]]) -> None:
+    rows: list[int] = []
+    watch = model.register_forward_pre_hook(
+        lambda _module, _inputs, named: rows.append(len(named["input_ids"])), with_kwargs=True
+    )
+    together = drawn(model, prompts, max_tokens=4, seed=9)
+    watch.remove()
+    read = rows.index(len(prompts))  # the first token of every answer is read by itself
+    assert max(rows[:read]) == len(set(map(tuple, prompts)))
+    assert all(map(close, together, drawn(model, prompts, max_tokens=4, seed=9, batch_sequences=1)))
+    assert len({answer.tokens for answer in together}) == len(together)
 
 
 @pytest.mark.parametrize(
