@@ -130,7 +130,10 @@ def test_a_wrong_model_is_told_before_another_is_asked(espalier_said: Said, mode
         (("{model}", "--limit", "99999999999"), "--limit 99999999999: at most 1,000,000 questions"),
         (("{model}", "--shots", "99999999999"), "--shots 99999999999: at most 1,000,000 questions"),
         (("{model}", "--suite", "xyz"), "no such suite; give one of prompting, safety"),
-        (("{model}", "--suite", "safety", "--shots", "3"), "--shots: changes nothing in the suite safety; leave it out"),
+        (
+            ("{model}", "--suite", "safety", "--shots", "3"),
+            "--shots: changes nothing in the suite safety; leave it out",
+        ),
         (("{model}", "--suite", "harness:x", "--skip-long"), "--skip-long: changes nothing in the suite harness:x"),
         (("nowhere/at-all",), "there is no such folder"),
         (("{model}", "--data", "{empty}"), "there is no question in it"),
