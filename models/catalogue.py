@@ -5,16 +5,17 @@ names, shapes and types that the architecture has, and nothing in it is ever run
 """
 
 import json
+import re
 import shutil
-import struct
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Container, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from transformers import (
+    CONFIG_MAPPING,
+    MODEL_FOR_CAUSAL_LM_MAPPING,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -25,21 +26,28 @@ from transformers import (
 )
 
 from models.tokenizers.chat import ChatTokenizer
+from models.weights import WEIGHTS_FILE, Named, read_tensors, tensor_shapes, weight_files
 
-CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
-LARGEST_HEADER_BYTES, LARGEST_CONFIG_BYTES = 5_000_000, 1_000_000
+CONFIG_FILE = "config.json"
+LARGEST_CONFIG_BYTES = 1_000_000
 LARGEST_PARAMETERS = 20_000_000_000
 LARGEST_SIZE, MOST_LAYERS = 10_000_000, 256  # any whole number of a configuration, and its layers
-WEIGHT_TYPES = ("F32", "F16", "BF16")
 
-# model_type of a config.json -> its classes. What is not here is not loaded.
+# model_type of a config.json -> its classes: what is trained and asked.
 ARCHITECTURES: Mapping[str, tuple[type[Any], type[Any]]] = {
     "llama": (LlamaConfig, LlamaForCausalLM),
     "gpt2": (GPT2Config, GPT2LMHeadModel),
     "qwen2": (Qwen2Config, Qwen2ForCausalLM),
 }
-# What a config.json may say beside its architecture's own fields: the older spelling of rotary embeddings.
-LEGACY_KEYS = ("rope_theta", "rope_scaling")
+# What is asked and not trained: decoders whose logits are the last state times the head and nothing more. What stands in
+# neither table is not loaded.
+ASKED_ALONE = ("gemma", "gpt_neox", "mistral", "olmo", "olmo2", "phi3", "qwen3", "smollm3", "stablelm", "starcoder2")
+ASKED = (*ARCHITECTURES, *ASKED_ALONE)
+# What a config.json may say beside its architecture's own fields: older spellings of rotary embeddings.
+LEGACY_KEYS = ("rope_theta", "rope_scaling", "rotary_emb_base", "rotary_pct", "partial_rotary_factor")
+# How older files name a tensor, and what of theirs the architecture computes anew (beside what its class names).
+OLDER_NAMES = {"embed_out.": "lm_head."}
+COMPUTED = r"rotary_emb\.inv_freq$"
 # Keys of a config.json that would make the library run or fetch code.
 REFUSED_KEYS = (
     "auto_map",
@@ -50,7 +58,15 @@ REFUSED_KEYS = (
 )
 
 
-def read_config(folder: Path) -> Any:
+def classes_of(kind: str) -> tuple[type[Any], type[Any]]:
+    """Configuration and language model of the library for a model_type of `ASKED`."""
+    if kind in ARCHITECTURES:
+        return ARCHITECTURES[kind]
+    configuration = CONFIG_MAPPING[kind]
+    return configuration, MODEL_FOR_CAUSAL_LM_MAPPING[configuration]
+
+
+def read_config(folder: Path, kinds: Collection[str] = tuple(ARCHITECTURES)) -> Any:
     """The checked configuration of a model's folder; ValueError says what is not allowed in it.
 
     Only the fields of the architecture itself are handed on: what else the library would read there (labels, attention
@@ -59,19 +75,21 @@ def read_config(folder: Path) -> Any:
     path = folder / CONFIG_FILE
     values = _config_values(path)
     kind = str(values.get("model_type"))
-    if kind not in ARCHITECTURES:
-        raise ValueError(f"{path}: model_type {kind!r} is not one of {', '.join(ARCHITECTURES)}")
+    if kind not in kinds:
+        hint = "; it can be evaluated, not trained" if kind in ASKED_ALONE else ""
+        raise ValueError(f"{path}: model_type {kind!r} is not one of {', '.join(kinds)}{hint}")
     for key in REFUSED_KEYS:
         if key in values:
             raise ValueError(f"{path}: {key} is refused: a model's folder never brings code; remove the key")
-    kept = {*ARCHITECTURES[kind][0].__annotations__, *LEGACY_KEYS}
+    configuration = classes_of(kind)[0]
+    kept = {*configuration.__annotations__, *LEGACY_KEYS}
     own = {key: value for key, value in values.items() if key in kept}
     for key, value in own.items():
         most = MOST_LAYERS if key in ("num_hidden_layers", "n_layer") else LARGEST_SIZE
         if isinstance(value, int) and value > most:
             raise ValueError(f"{path}: {key} is {str(value)[:20]}; at most {most:,} is loaded")
     try:
-        config = ARCHITECTURES[kind][0].from_dict(own)
+        config = configuration.from_dict(own)
     except Exception as error:  # the library raises whatever its own lines stumble over
         raise ValueError(f"{path}: is no configuration of a {kind} ({_one_line(error)})") from error
     if _looks_back_over_a_window(config):
@@ -86,7 +104,7 @@ def read_config(folder: Path) -> Any:
 def _looks_back_over_a_window(config: Any) -> bool:
     """Masks of packed rows and of shared contexts (models/heads.py, tasks/evaluation/token_likelihood.py) have none."""
     window = getattr(config, "sliding_window", None)
-    slides = "sliding_attention" in (getattr(config, "layer_types", None) or ())
+    slides = "sliding_attention" in (getattr(config, "layer_types", None) or ("sliding_attention",))
     return slides and window is not None and window < config.max_position_embeddings
 
 
@@ -103,7 +121,7 @@ def empty_model(config: Any) -> PreTrainedModel:
     """A model of `config` with unset weights on the meta device: only its table of names and shapes."""
     try:
         with torch.device("meta"):
-            model: PreTrainedModel = ARCHITECTURES[str(config.model_type)][1](config)
+            model: PreTrainedModel = classes_of(str(config.model_type))[1](config)
     except Exception as error:  # negative sizes, unknown activations: each fails in a way of its own
         raise ValueError(f"{CONFIG_FILE}: no {config.model_type} can be built from it ({_one_line(error)})") from error
     return model
@@ -113,20 +131,22 @@ def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
 
 
-def load_weights(folder: Path) -> PreTrainedModel:
-    """The language model in `folder` in fp32, on a GPU where torch sees one.
+def load_weights(folder: Path, kinds: Collection[str] = tuple(ARCHITECTURES)) -> PreTrainedModel:
+    """The language model in `folder` in fp32, on a GPU where torch sees one; of one of `kinds`.
 
     ValueError when a tensor is missing, unknown, or of another shape.
     """
-    config = read_config(folder)
-    path = folder / WEIGHTS_FILE
-    shapes = tensor_shapes(path)
-    expected = {name: tuple(tensor.shape) for name, tensor in empty_model(config).state_dict().items()}
+    config = read_config(folder, kinds)
+    empty = empty_model(config)
+    expected = {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()}
     size = sum(torch.Size(shape).numel() for shape in expected.values())
     if size > LARGEST_PARAMETERS:
         raise ValueError(
             f"{folder / CONFIG_FILE}: describes {size:,} parameters; at most {LARGEST_PARAMETERS:,} are loaded"
         )
+    files = weight_files(folder)
+    path, named = files[0], _naming(empty)
+    shapes = tensor_shapes(files, named)
     tied = {"lm_head.weight"} if getattr(config, "tie_word_embeddings", False) else set()
     for name in sorted(set(expected) - set(shapes) - tied):
         raise ValueError(f"{path}: the tensor {name} is missing")
@@ -135,8 +155,8 @@ def load_weights(folder: Path) -> PreTrainedModel:
             raise ValueError(f"{path}: the tensor {name} does not belong to a {config.model_type} of this size")
         if shape != expected[name]:
             raise ValueError(f"{path}: {name} has shape {shape}, config.json says {expected[name]}")
-    model: PreTrainedModel = ARCHITECTURES[str(config.model_type)][1](config)
-    tensors = {name: tensor.float() for name, tensor in read_tensors(path).items()}
+    model: PreTrainedModel = classes_of(str(config.model_type))[1](config)
+    tensors = {name: tensor.float() for name, tensor in read_tensors(files, named).items()}
     doubles = {name: tensors.pop(name) for name in tied & set(tensors)}
     model.load_state_dict(tensors, strict=False)
     model.tie_weights()
@@ -146,55 +166,25 @@ def load_weights(folder: Path) -> PreTrainedModel:
     return model.to(found_device())
 
 
+def _naming(model: PreTrainedModel) -> Named:
+    """How `model` has what a file names: GPT-2's own files lack "transformer.". None for what is computed anew."""
+    known = set(model.state_dict())
+    computed = (COMPUTED, *(getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ()))
+
+    def named(name: str) -> str | None:
+        older = next((each for each in OLDER_NAMES if name.startswith(each)), "")
+        own = OLDER_NAMES.get(older, "") + name.removeprefix(older)
+        for spelled in (own, f"{model.base_model_prefix}.{own}"):
+            if spelled in known:
+                return spelled
+        return None if any(re.search(pattern, name) for pattern in computed) else name
+
+    return named
+
+
 def found_device() -> str:
     """Where a model computes of which nobody says where: on a GPU where torch sees one."""
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """All tensors of a safetensors file; ValueError when the library finds it broken."""
-    try:
-        return dict(load_file(path))
-    except SafetensorError as error:
-        raise ValueError(f"{path}: not a safetensors file ({error})") from error
-
-
-def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes from a safetensors header, read with bounds before anything is allocated."""
-    if not path.is_file():
-        others = sorted(each.name for each in path.parent.glob("*") if each.suffix in (".bin", ".pt", ".pth", ".ckpt"))
-        found = f"; {', '.join(others)} is refused: such a file may run code" if others else ""
-        raise ValueError(f"{path}: is missing, and only safetensors are loaded{found}")
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            if length > min(LARGEST_HEADER_BYTES, size - 8):
-                raise ValueError(f"its header claims {length:,} bytes; at most {LARGEST_HEADER_BYTES:,} are read")
-            header = dict(json.loads(stream.read(length)))
-        header.pop("__metadata__", None)
-        _check_offsets(header, size - 8 - length)
-        return {name: _shape(name, entry) for name, entry in header.items()}
-    except KeyError as error:
-        raise ValueError(f"{path}: not a safetensors file (a tensor without {error})") from error
-    except (OSError, struct.error, TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not a safetensors file ({error})") from error
-
-
-def _check_offsets(header: Mapping[str, Any], size: int) -> None:
-    place = 0
-    for start, end in sorted(tuple(entry["data_offsets"]) for entry in header.values()):
-        if start != place or end < start:
-            raise ValueError("its tensors overlap or leave gaps")
-        place = end
-    if place != size:
-        raise ValueError(f"its tensors end at {place:,} bytes, the file at {size:,}")
-
-
-def _shape(name: str, entry: Mapping[str, Any]) -> tuple[int, ...]:
-    if entry["dtype"] not in WEIGHT_TYPES:
-        raise ValueError(f"{name} is {str(entry['dtype'])[:20]}, expected one of {', '.join(WEIGHT_TYPES)}")
-    return tuple(int(each) for each in entry["shape"])
 
 
 def save_model(folder: Path, model: Any, tokenizer: ChatTokenizer) -> None:
@@ -221,10 +211,10 @@ def own_tensors(model: Any, without: Container[str] = ()) -> dict[str, torch.Ten
     return tensors
 
 
-def load_model(folder: Path) -> tuple[PreTrainedModel, ChatTokenizer]:
+def load_model(folder: Path, kinds: Collection[str] = tuple(ARCHITECTURES)) -> tuple[PreTrainedModel, ChatTokenizer]:
     """The language model in `folder` and its tokenizer; ValueError when they do not belong together."""
     tokenizer = ChatTokenizer.load(folder)
-    model = load_weights(folder)
+    model = load_weights(folder, kinds)
     if tokenizer.vocabulary > model.config.vocab_size:
         raise ValueError(
             f"{folder}: the tokenizer has {tokenizer.vocabulary} tokens and the model embeds {model.config.vocab_size}"

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models.catalogue import load_weights, read_tensors, save_model, tensor_shapes
+from models.catalogue import load_weights, save_model
 from models.tokenizers.chat import ChatTokenizer
+from models.weights import read_tensors, tensor_shapes
 
 HEAD_FILE = "head.safetensors"
 
@@ -132,10 +133,10 @@ def load_reward_model(folder: Path) -> tuple[RewardModel, ChatTokenizer]:
     """The reward model in `folder` and its tokenizer; ValueError when it is not one."""
     if not (folder / HEAD_FILE).is_file():
         raise ValueError(f"{folder}: has no {HEAD_FILE}; it is not a reward model")
-    shapes = tensor_shapes(folder / HEAD_FILE)
+    shapes = tensor_shapes([folder / HEAD_FILE])
     reward = RewardModel(load_weights(folder))
     if shapes != {name: tuple(tensor.shape) for name, tensor in reward.own_head().items()}:
         raise ValueError(f"{folder / HEAD_FILE}: is not the head of a reward model of this size")
-    reward.load_state_dict(read_tensors(folder / HEAD_FILE), strict=False)
+    reward.load_state_dict(read_tensors([folder / HEAD_FILE]), strict=False)
     reward.to(reward.model.device)
     return reward, ChatTokenizer.load(folder)

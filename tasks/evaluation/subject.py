@@ -10,7 +10,7 @@ from models.tokenizers.chat import ChatTokenizer
 from models.tokenizers.settings import TEMPLATE_FILE
 from tasks.artifacts import ARTIFACT_FILE, digest_of, read_artifact, sha256_of_files, verify
 
-CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
+CONFIG_FILE, WEIGHTS_FILES = "config.json", "model*.safetensors*"  # one of them, or several and their index
 TALKING = ("instruct", "aligned")  # kinds of our own artifacts that learned the turns of a chat
 CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "n_ctx")
 NOT_ASKED = ("reward",)
@@ -46,9 +46,12 @@ class Subject:
 
     @cached_property
     def model(self) -> Any:
-        from models.catalogue import load_model  # torch and transformers: five seconds, and only where it is asked
+        from models.catalogue import (  # torch and transformers: five seconds, and only where it is asked
+            ASKED,
+            load_model,
+        )
 
-        return load_model(self.path)[0].eval()
+        return load_model(self.path, ASKED)[0].eval()
 
 
 def subject_in(folder: Path, *, name: str = "", digest: str | None = None) -> Subject:
@@ -70,7 +73,8 @@ def subject_in(folder: Path, *, name: str = "", digest: str | None = None) -> Su
 
 def _digest(folder: Path) -> str:
     """Of what decides about answers alone: a README or another format of the same weights changes nothing."""
-    names = (CONFIG_FILE, WEIGHTS_FILE, *ChatTokenizer.FILES)
+    weights = sorted(path.name for path in folder.glob(WEIGHTS_FILES))
+    names = (CONFIG_FILE, *weights, *ChatTokenizer.FILES)
     return digest_of(sha256_of_files(folder, [name for name in names if (folder / name).is_file()]))
 
 

@@ -11,9 +11,10 @@ from peft import PeftModelForCausalLM
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from models.catalogue import WEIGHTS_FILE, load_weights
+from models.catalogue import load_weights
 from models.lora import LoraShape
 from models.tokenizers.chat import ChatTokenizer
+from models.weights import WEIGHTS_FILE
 from tasks.alignment.instruct import ADAPTER_FOLDER, InstructConfig, run
 from tasks.artifacts import verify
 from tasks.configuration import build

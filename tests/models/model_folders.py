@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from models.catalogue import CONFIG_FILE, WEIGHTS_FILE
+from models.catalogue import CONFIG_FILE
+from models.weights import WEIGHTS_FILE
 
 IDS = torch.tensor([[2, 100, 200, 4, 3, 50, 270, 4]])
 

@@ -10,13 +10,13 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, Qwen2Config, Qwen2ForCausalLM
 
 from models.catalogue import (
-    WEIGHTS_FILE,
     copy_tokenizer,
     load_model,
     load_weights,
     save_model,
 )
 from models.tokenizers.chat import ChatTokenizer
+from models.weights import WEIGHTS_FILE
 
 
 def test_a_model_comes_back_as_it_was(folder: Path, model: Any, tokenizer: ChatTokenizer, tmp_path: Path) -> None:

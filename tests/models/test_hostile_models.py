@@ -16,11 +16,10 @@ from model_folders import logits, with_config, with_header, with_tensors
 
 from models.catalogue import (
     CONFIG_FILE,
-    LARGEST_HEADER_BYTES,
-    WEIGHTS_FILE,
     load_weights,
     read_config,
 )
+from models.weights import LARGEST_HEADER_BYTES, WEIGHTS_FILE
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
