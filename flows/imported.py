@@ -12,11 +12,14 @@ from tasks.training import steps as training
 
 KIND = "pretrained"
 NEEDED = ("config.json", "model.safetensors", "tokenizer.json")
+INDEX = "model.safetensors.index.json"  # of a model in several files
 
 
 def identity_of(folder: Path) -> str:
     """What the folder holds, not where it lies; ValueError when it is no Hugging Face folder."""
     missing = [name for name in NEEDED if not (folder / name).is_file()]
+    if (folder / INDEX).is_file() and NEEDED[1] in missing:
+        missing.remove(NEEDED[1])
     if missing:
         raise ValueError(f"{folder}: {', '.join(missing)} missing; expected a Hugging Face folder of a base model")
     return digest_of(sha256_of_files(folder, [path.name for path in folder.iterdir() if path.is_file()]))

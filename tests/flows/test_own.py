@@ -28,7 +28,7 @@ def base_model(folder: Path) -> Path:
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>").save_pretrained(folder)
     torch.manual_seed(1)
     config = GPT2Config(vocab_size=400, n_positions=128, n_embd=64, n_layer=2, n_head=2, eos_token_id=0)
-    GPT2LMHeadModel(config).save_pretrained(folder)
+    GPT2LMHeadModel(config).save_pretrained(folder, max_shard_size="200KB")  # in several files, as large models come
     return folder
 
 
