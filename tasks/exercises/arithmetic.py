@@ -9,14 +9,14 @@ FEWEST_TERMS, MOST_TERMS = 1, 3
 FEWEST_COMPARED, MOST_COMPARED = 2, 4
 
 
-def arithmetic(chance: random.Random) -> Exercise:
-    """Additions and subtractions from left to right, no result below 0: "7 + 5 - 3" -> "9".
+def arithmetic(chance: random.Random, fewest: int = FEWEST_TERMS, most: int = MOST_TERMS) -> Exercise:
+    """Additions and subtractions of that many terms from left to right, no result below 0: "7 + 5 - 3" -> "9".
 
     The rationale goes one step at a time: "7 + 5 = 12, 12 - 3 = 9."
     """
     total = chance.randint(1, LARGEST_START)
     text, steps = str(total), []
-    for _ in range(chance.randint(FEWEST_TERMS, MOST_TERMS)):
+    for _ in range(chance.randint(fewest, most)):
         before, sign, term = text, *_next_term(total, chance)
         result = total + term if sign == "+" else total - term
         steps.append(f"{total} {sign} {term} = {result}")

@@ -1,4 +1,4 @@
-"""Sums of up to three steps, learned with the way to the answer and without it: the same model, exercises and steps.
+"""Sums of four to eight steps, learned with the way to the answer and without it: the same model, exercises and steps.
 
     make prove rationale      kept in tests/benchmarks/results/rationale.txt
 
@@ -9,6 +9,7 @@ so that what they know of arithmetic is what they are taught here; a token is a 
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -20,12 +21,13 @@ from models.tokenizers import bpe
 from models.tokenizers.chat import ChatTokenizer
 from tasks.alignment.rationales import SAME_TOKENS, WITH, WITHOUT, Arm, Study, compared, difference
 from tasks.alignment.tuning import Tuning
+from tasks.exercises.arithmetic import arithmetic
 from tasks.exercises.exercise import Exercise
-from tasks.exercises.makers import MAKERS
 from tasks.training.machine import Runtime
 from tests.benchmarks.trainings import header
 
 SHAPE = LlamaShape(layers=3, width=64, heads=4, kv_heads=4, feed_forward=192, context=256)
+FEWEST_TERMS, MOST_TERMS = 4, 8
 SEEDS = (1, 2, 3)
 SHOWN = 3
 
@@ -34,13 +36,13 @@ def study(*, steps: int = 500, train_items: int = 8000, held_out_items: int = 20
     tuning = Tuning(
         steps=steps,
         batch_sequences=16,
-        learning_rate=0.007,
+        learning_rate=0.004,
         warmup_steps=20,
         runtime=Runtime(threads=1, precision="fp32"),
     )
     return Study(
-        task="arithmetic", maker=MAKERS["arithmetic"], answer_type="number", tuning=tuning, train_items=train_items,
-        held_out_items=held_out_items, max_answer_tokens=80,
+        task="arithmetic", maker=partial(arithmetic, fewest=FEWEST_TERMS, most=MOST_TERMS), answer_type="number",
+        tuning=tuning, train_items=train_items, held_out_items=held_out_items, max_answer_tokens=150,
     )  # fmt: skip
 
 
