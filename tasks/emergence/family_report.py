@@ -86,13 +86,13 @@ def table(study: Study) -> Iterator[str]:
     ]
     for measure, said in SAID.items():
         yield f"{said}: base, then the gain over it (95 % interval over seeds and items) by families trained on"
-        yield f"{'held out':14}{'items':>6}{'base':>7}" + "".join(f"{name:>27}" for name, _, _ in columns)
+        yield f"{'held out':14}{'items':>6}{'base':>7}" + "".join(f"{name:>28}" for name, _, _ in columns)
         rows = [(family, [family]) for family in study.held_out]
         for name, families in [*rows, ("all of them", study.held_out)]:
             before = [mark for family in families for mark in getattr(study.base[family], measure)]
             if before:
                 cells = (study.gains(families, number, wording, measure) for _, number, wording in columns)
-                yield f"{name:14}{len(before):6}{fmean(before):7.3f}" + "".join(f"{_cell(each):>27}" for each in cells)
+                yield f"{name:14}{len(before):6}{fmean(before):7.3f}" + "".join(f"{_cell(each):>28}" for each in cells)
         yield f"templates over none, all held-out families: {_cell(study.over_control(study.held_out, measure))}"
         yield ""
 
