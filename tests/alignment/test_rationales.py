@@ -18,6 +18,7 @@ from tasks.alignment.rationales import (
     is_held_out,
     item_of,
 )
+from tasks.exercises.arithmetic import column_addition
 from tasks.exercises.exercise import Exercise
 from tasks.exercises.makers import MAKERS
 from tests.benchmarks.rationale import fresh, said, study
@@ -69,11 +70,11 @@ def test_differences_are_paired_by_seed_and_item() -> None:
 def test_the_small_form_of_the_proof(tmp_path: Path) -> None:
     """Too brief to reason, long enough to learn the sentence; the models at equal tokens have read equally many."""
     torch.set_num_threads(1)
-    small = study(steps=30, train_items=200, held_out_items=10)
+    small = study(column_addition, steps=60, train_items=200, held_out_items=10)
     arms = list(compared(small, lambda seed: fresh(tmp_path, seed), tmp_path, [1]))
     found = {arm.name: arm for arm in arms}
     assert set(found) == {WITH, WITHOUT, SAME_TOKENS}
-    assert found[WITH].steps == found[WITHOUT].steps == 30
+    assert found[WITH].steps == found[WITHOUT].steps == 60
     assert found[WITH].tokens > 1.5 * found[WITHOUT].tokens
     assert found[SAME_TOKENS].tokens == pytest.approx(found[WITH].tokens, rel=0.05)
     assert found[SAME_TOKENS].unparsed < 0.2

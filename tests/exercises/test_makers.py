@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tasks.exercises.arithmetic import column_addition
 from tasks.exercises.exercise import Exercise
 from tasks.exercises.makers import MAKERS
 from tasks.exercises.symbolic import _parity
@@ -107,6 +108,27 @@ def test_every_step_of_a_calculation_is_true_and_the_last_gives_the_answer(name:
         assert item.rationale.count("=") == len(steps) >= 1
         assert all(eval(step) == int(result) for step, result in steps), item
         assert int(steps[-1][1]) == numbers(item.rationale)[-1] == int(item.answer)
+
+
+def test_an_addition_is_written_column_by_column_with_what_is_carried() -> None:
+    items = [column_addition(random.Random(seed)) for seed in range(200)]
+    assert len({item.text for item in items}) > 150
+    for item in items:
+        one, other = numbers(item.text)
+        columns = [step.split(" = ") for step in item.rationale.removesuffix(".").split(", ")]
+        assert all(100 <= number <= 999 for number in (one, other))
+        assert [terms.split(" + ")[:2] for terms, _ in columns] == [
+            list(pair) for pair in zip(str(one)[::-1], str(other)[::-1], strict=True)
+        ]
+        assert all(sum(numbers(terms)) == int(total) for terms, total in columns)
+        carried = [int(total) // 10 for _, total in columns]
+        assert [numbers(terms)[2:] for terms, _ in columns] == [[], [carried[0]], [carried[1]]]
+        assert int(item.answer) == one + other == 100 * int(columns[2][1]) + numbers_below(columns)
+
+
+def numbers_below(columns: list[list[str]]) -> int:
+    """What the last digits of the first two columns give."""
+    return 10 * (int(columns[1][1]) % 10) + int(columns[0][1]) % 10
 
 
 def test_a_coin_ends_as_its_rationale_says() -> None:
