@@ -28,9 +28,7 @@ class LoraShape:
     times as fast as the adapters where these are Muon's. A base has never seen the marks between turns, and adapters alone
     do not teach it to write one. For a server that knows adapters of linear layers alone, say false.
 
-    Measured on the laptop recipe's base after 120 steps of 16 dialogues at a learning rate of 0.003, nats over the last
-    20 steps: the whole model 1.31; rank 32 1.42, rank 16 1.52; rank 8 1.69, and 2.99 (alpha 16) without special tokens.
-    Rank 32 at 0.02 instead of 0.009 1.72, with alpha 64 1.44, with AdamW for all at 0.003 1.84.
+    What ranks are worth beside the whole model: tests/benchmarks/tuning.py.
     """
 
     rank: int = 32
