@@ -4,14 +4,13 @@ The command reads recipes as plain mappings, so that deciding what can be reused
 dataclasses that check every key live beside what they configure; `validate` builds them all before anything starts.
 """
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tasks.artifacts import digest_of
-from tasks.configuration import build, merge, read_yaml, set_dotted
+from tasks.configuration import build, merge, read_yaml, refuse_traps, set_dotted
 
 FOLDER = Path(__file__).parent / "recipes"
 TRAINED = ("pretrain", "instruct", "reward", "align")
@@ -63,22 +62,8 @@ def load(name: str, assignments: Sequence[str] = ()) -> Recipe:
     if missing:
         raise ValueError(f"{path.name}: the section {missing[0]} is missing; extend a complete recipe such as laptop")
     _refuse_misshapen(path.name, values)
-    for place, number in _floats(values):
-        if not math.isfinite(number):
-            raise ValueError(f"{path.name}: {place}: {number} is no finite number; give one")
+    refuse_traps(values, path.name)
     return Recipe(name=path.stem, values=values)
-
-
-def _floats(value: Any, place: str = "") -> Iterator[tuple[str, float]]:
-    """("instruct.learning_rate", 0.001), ...: each with its place in the recipe."""
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from _floats(inner, f"{place}.{name}" if place else str(name))
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _floats(inner, place)
-    elif isinstance(value, float):
-        yield place, value
 
 
 def _refuse_misshapen(file: str, values: Mapping[str, Any]) -> None:

@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from models.tokenizers.chat import ChatTokenizer
-from models.weights import WEIGHTS_FILE, Named, read_tensors, tensor_shapes, weight_files
+from models.weights import INDEX_FILE, WEIGHTS_FILE, Named, read_tensors, tensor_shapes, weight_files
 
 CONFIG_FILE = "config.json"
 LARGEST_CONFIG_BYTES = 1_000_000
@@ -145,7 +145,8 @@ def load_weights(folder: Path, kinds: Collection[str] = tuple(ARCHITECTURES)) ->
             f"{folder / CONFIG_FILE}: describes {size:,} parameters; at most {LARGEST_PARAMETERS:,} are loaded"
         )
     files = weight_files(folder)
-    path, named = files[0], _naming(empty)
+    path = files[0] if files[0].name == WEIGHTS_FILE else folder / INDEX_FILE
+    named = _naming(empty)
     shapes = tensor_shapes(files, named)
     tied = {"lm_head.weight"} if getattr(config, "tie_word_embeddings", False) else set()
     for name in sorted(set(expected) - set(shapes) - tied):

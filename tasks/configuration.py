@@ -62,7 +62,7 @@ def build(config: type[Config], values: Mapping[str, Any], *, where: str) -> Con
     build(Optimizer, {"lerning_rate": 1}, where="tiny.yaml: pretrain")
     -> ValueError: tiny.yaml: pretrain.lerning_rate: unknown key; did you mean learning_rate?
     """
-    _refuse_traps(values, where)
+    refuse_traps(values, where)
     _refuse_unknown_keys(config, values, where)
     try:
         return TypeAdapter(config).validate_python(_tuples(values), extra="forbid")
@@ -120,16 +120,16 @@ def _is_number(kind: Any) -> bool:
     return set(options) <= {int, float, type(None)}
 
 
-def _refuse_traps(values: object, where: str) -> None:
+def refuse_traps(values: object, where: str) -> None:
     """NaN and infinity are never settings; `1e-3` without a dot is text in YAML 1.1."""
     if isinstance(values, Mapping):
         for key, value in values.items():
-            _refuse_traps(value, _join(where, str(key)))
+            refuse_traps(value, _join(where, str(key)))
     elif isinstance(values, list | tuple):
         for index, value in enumerate(values):
-            _refuse_traps(value, f"{where}[{index}]")
+            refuse_traps(value, f"{where}[{index}]")
     elif isinstance(values, float) and not math.isfinite(values):
-        raise ValueError(f"{where}: {values} is not a number one can train with")
+        raise ValueError(f"{where}: {values} is no finite number; give one")
     elif isinstance(values, str):
         mantissa, _, exponent = values.lower().partition("e")
         if mantissa.isdigit() and exponent.lstrip("+-").isdigit():

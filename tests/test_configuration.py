@@ -62,7 +62,7 @@ def test_builds_nested_frozen_dataclasses() -> None:
         ({"optimizer": {"learning_rate": "1e-3"}}, "YAML reads 1e-3 as text; write 1.0e-3"),
         ({"optimizer": {"learning_rate": True}}, "learning_rate: expected a number, found true"),
         ({"optimizer": {"learning_rate": "nan"}}, "learning_rate: expected a number, found the text 'nan'"),
-        ({"optimizer": {"learning_rate": float("nan")}}, "nan is not a number one can train with"),
+        ({"optimizer": {"learning_rate": float("nan")}}, "nan is no finite number; give one"),
         ({"optimizer": {"learning_rate": 0.1, "warmup_steps": 1.5}}, "warmup_steps"),
         ({"optimizer": {"learning_rate": 0.1, "alpha": True}}, "optimizer.alpha: expected a number, found true"),
         ({"optimizer": {"learning_rate": 0.1, "alpha": "3"}}, "optimizer.alpha: expected a number, found the text '3'"),

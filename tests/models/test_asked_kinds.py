@@ -147,6 +147,7 @@ def test_a_model_in_several_files_is_read_whole(in_parts: tuple[Any, Path]) -> N
         (lambda index: index["weight_map"].update(x="other.safetensors"), r"other\.safetensors is missing"),
         (lambda index: index.pop("weight_map"), "no index of safetensors files"),
         (lambda index: index["weight_map"].clear(), "names 0 files"),
+        (lambda index: index.update(weight_map={"x": "second.safetensors"}), r"index\.json: the tensor .* is missing"),
         (lambda index: index["weight_map"].update(x="second.safetensors"), "the tensor .* is there twice"),
     ],
 )
